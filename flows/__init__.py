@@ -1,0 +1,1 @@
+"""Outcomes: each flow is one thing a person schedules or types."""

@@ -1,0 +1,57 @@
+"""The table's columns and what stands in its metadata."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+STAMP = pa.timestamp("us", tz="UTC")
+
+LISTING = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("etag", pa.string()),
+        pa.field("modified", STAMP),
+    ]
+)
+
+
+def rows(dimension: int) -> pa.Schema:
+    """One row per segment; `uri` and `segment` identify it and come first (an index on a key that is not first was once ignored).
+
+    `start` and `end` are seconds for sounds and characters for texts, null for pictures; `content_hash` is the hex SHA-256 of the whole object.
+    """
+    return pa.schema(
+        [
+            pa.field("uri", pa.string(), nullable=False),
+            pa.field("segment", pa.int32(), nullable=False),
+            pa.field("source", pa.string(), nullable=False),
+            pa.field("etag", pa.string()),
+            pa.field("size", pa.int64(), nullable=False),
+            pa.field("modified", STAMP),
+            pa.field("content_hash", pa.string(), nullable=False),
+            pa.field("modality", pa.string(), nullable=False),
+            pa.field("start", pa.float64()),
+            pa.field("end", pa.float64()),
+            pa.field("text", pa.string()),
+            pa.field("vector", pa.list_(pa.float16(), dimension), nullable=False),
+            pa.field("embedded_at", STAMP, nullable=False),
+            pa.field("run", pa.string(), nullable=False),
+        ]
+    )
+
+
+QUARANTINE = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("etag", pa.string()),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("first_failed", STAMP, nullable=False),
+        pa.field("last_failed", STAMP, nullable=False),
+        pa.field("generation", pa.string(), nullable=False),
+    ]
+)

@@ -1,0 +1,1 @@
+"""Verbs: the steps of a flow, each a thin Prefect task that joins encoders and storage."""
