@@ -1,0 +1,42 @@
+# Everything a newcomer types. Python 3.11 or newer and make are all it takes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-all check format bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/sensorium demo
+
+test: $(VENV)/installed-dev
+	$(BIN)/pytest -q
+
+test-all: $(VENV)/installed-dev
+	$(BIN)/pytest -q -m "slow or not slow"
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.embed
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info
+
+# torch comes first and alone, by its exact pin: so pip takes the CPU build where one is offered, and nothing else pulls a larger one.
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt torch==2.13.0
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,39 @@
+"""From the inputs of single segments to those of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+def stack(inputs: Mapping[str, Sequence[np.ndarray]], rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+    """The batch of some rows, as `Encoder.encode` takes it.
+
+    Parameters
+    ----------
+    inputs : per input name, one array per segment.
+    rows : which segments, in order.
+
+    Returns
+    -------
+    Arrays of two and more axes, all of one shape, are stacked along a new first axis. Vectors (length,) are padded with zeros to the longest,
+    (n, longest), and "lengths" int32 (n,) tells how much of each is real.
+    """
+    batch: dict[str, np.ndarray] = {}
+    for name, arrays in inputs.items():
+        chosen = [arrays[row] for row in rows]
+        if chosen[0].ndim != 1:
+            batch[name] = np.stack(chosen)
+            continue
+        lengths = np.array([len(array) for array in chosen], np.int32)
+        padded = np.zeros((len(chosen), int(lengths.max())), chosen[0].dtype)
+        for row, array in zip(padded, chosen, strict=True):
+            row[: len(array)] = array
+        batch[name], batch["lengths"] = padded, lengths
+    return batch
+
+
+def alone(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The batch of one segment."""
+    return stack({name: [array] for name, array in inputs.items()}, [0])

@@ -1,0 +1,296 @@
+"""The command `sensorium`: parse, call, print, exit code.
+
+Exit code 0: done as asked; 1: done, but below the floor or out of balance; 2: refused, with one clear message.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Every picture, sound and text of a bucket as a vector in one shared space, in a table.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+quarantine_app = typer.Typer(help="Objects that could not be embedded: see them, try them again, forget them.", no_args_is_help=True)
+app.add_typer(quarantine_app, name="quarantine")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+TableName = Annotated[str, typer.Option("--table", help="Table in the database.")]
+Database = Annotated[str, typer.Argument(help="LanceDB database: a folder or an object-store URL.")]
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what the ask or the surroundings got wrong into one line and exit code 2."""
+    from encoders.errors import EncoderError, MediumError
+    from flows.settings import SettingsError
+    from retrieval.query import QueryError
+    from storage.errors import StorageError
+    from tasks.isolate import WorkerStartError
+    from tasks.plan import RefusedError
+
+    try:
+        yield
+    except (SettingsError, EncoderError, MediumError, StorageError, RefusedError, QueryError, WorkerStartError, OSError) as problem:
+        fail(str(problem))
+
+
+def fail(message: str) -> NoReturn:
+    """Print one message to stderr and leave with exit code 2."""
+    print(f"sensorium: {message}", file=sys.stderr)  # noqa: T201 - this is the command's voice
+    raise typer.Exit(2)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout, in UTF-8 whatever the terminal says."""
+    sys.stdout.buffer.write(json.dumps(value, ensure_ascii=False, default=str).encode() + b"\n")
+
+
+@app.command()
+def embed(
+    source: Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix, gs://…, az://…, https://…")] = "",
+    database: Annotated[str, typer.Argument(help="LanceDB database: a folder or an object-store URL.")] = "",
+    table: Annotated[str | None, typer.Option(help="Table in the database; default media.")] = None,
+    space: Annotated[str | None, typer.Option(help="A space's name or TOML file; default miniature.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings; flags win.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be done and what it costs; write nothing.")] = False,
+    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
+    floor: Annotated[float | None, typer.Option(help="Fail below this share of good objects; default 0.6.")] = None,
+    allow_deletions: Annotated[bool | None, typer.Option("--allow-deletions", help="Delete although much has vanished.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that decode; default one per core.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Segments in one forward pass; default 32.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
+    scratch: Annotated[str | None, typer.Option(help="Folder for files between tasks.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Most seconds without progress on one object; default 30.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Embed what SOURCE holds and the table in DATABASE does not yet."""
+    with refusing():
+        from flows import display, settings
+        from flows.bucket_run import open_run
+
+        asked = settings.load(
+            config,
+            source=source or None,
+            database=database or None,
+            table=table,
+            space=space,
+            floor=floor,
+            allow_deletions=allow_deletions,
+            workers=workers,
+            batch=batch,
+            device=device,
+            dtype=dtype,
+            scratch=scratch,
+            limits={"seconds": seconds},
+        )
+        if plan:
+            _print_plan(open_run(asked), as_json)
+            return
+        account, verdict, good = _embed(asked, direct)
+        print_json(account.to_dict()) if as_json else display.show_account(account, verdict)
+    if not good:
+        raise typer.Exit(1)
+
+
+def _embed(asked: Any, direct: bool) -> tuple[Any, str, bool]:
+    from flows import display
+    from flows.bucket_run import open_run
+
+    bucket_run = open_run(asked)
+    if direct:
+        from flows.direct import embed_direct
+
+        with display.progress("embedding"):
+            account = embed_direct(bucket_run)
+    else:
+        from flows.prefect_run import run_flow
+
+        account = run_flow(asked)
+    return account, bucket_run.verdict(account), bucket_run.good_enough(account)
+
+
+def _print_plan(bucket_run: Any, as_json: bool) -> None:
+    from flows import display
+
+    planned = bucket_run.plan(bucket_run.discover())
+    seconds = bucket_run.estimate(planned)
+    if not as_json:
+        display.show_plan(planned, seconds)
+        return
+    print_json(
+        {
+            "listed": planned.listed,
+            "to_embed": planned.todo.height,
+            "unchanged": planned.unchanged,
+            "quarantined": planned.waiting.height,
+            "skipped": planned.skipped,
+            "to_delete": len(planned.vanished),
+            "bytes": int(planned.todo.get_column("size").sum()),
+            "seconds": seconds,
+        }
+    )
+
+
+@app.command()
+def search(
+    database: Database,
+    query: Annotated[str, typer.Argument(help="Words, or the path of a picture, sound or text file.")],
+    table: TableName = "media",
+    modality: Annotated[str | None, typer.Option(help="Only text, image or audio.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Only objects whose URI starts with this.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most hits.")] = 10,
+    space: Annotated[str | None, typer.Option(help="The table's space, if its weights have moved: a name or TOML file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find what is nearest to QUERY."""
+    with refusing():
+        from encoders.spaces import load_space
+        from encoders.spec import MODALITIES
+        from flows import display
+        from retrieval.query import QueryError, Searcher
+
+        if modality is not None and modality not in MODALITIES:
+            raise QueryError(f"there is no modality {modality!r}; allowed are {', '.join(MODALITIES)}")
+        searcher = Searcher(database, table, load_space(space) if space else None)
+        hits = searcher.search(_query(query), modality=modality, prefix=prefix, limit=limit)
+        print_json([asdict(hit) for hit in hits]) if as_json else display.show_hits(hits)
+
+
+def _query(text: str) -> str | Path:
+    """A path if there is such a file, or if it can only be one; words otherwise."""
+    try:
+        path = Path(text.removeprefix("file://")).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, ValueError):
+        return text  # too long or too odd for a path: words
+    from encoders.media import modality_of
+
+    if ("/" in text or text.count(".") == 1) and " " not in text and modality_of(text) is not None:
+        raise FileNotFoundError(f"there is no file {text!r}; give the path of a picture or sound, or words")
+    return text
+
+
+@app.command()
+def status(database: Database, table: TableName = "media", as_json: Json = False) -> None:
+    """Rows, generation, index, last runs, quarantine by reason."""
+    with refusing():
+        from flows import display
+        from retrieval.status import status as table_status
+
+        told = table_status(database, table)
+        if as_json:
+            print_json(told)
+            return
+        display.show_mapping(f"table {table} of {database}", {k: v for k, v in told.items() if k not in {"runs", "table"}})
+        display.show_rows(told["runs"], ["run", "state", "started", "listed", "embedded", "quarantined", "deleted"])
+
+
+@app.command()
+def encoders(as_json: Json = False) -> None:
+    """Every encoder and space, with dimension, licence, and whether its weights are here."""
+    with refusing():
+        from encoders.spaces import catalogue
+        from flows import display
+
+        rows = catalogue()
+        print_json(rows) if as_json else display.show_rows(rows, list(rows[0]))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo's bucket and database go.")] = Path("demo"),
+    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
+) -> None:
+    """Make a small bucket, embed it, ask it three questions."""
+    with refusing():
+        from flows.demo import run_demo
+
+        run_demo(folder, direct=direct)
+
+
+@app.command("version")
+def print_version() -> None:
+    """The version of Sensorium."""
+    print(version("sensorium"))  # noqa: T201 - the answer
+
+
+@quarantine_app.command("list")
+def quarantine_list(database: Database, table: TableName = "media", as_json: Json = False) -> None:
+    """Every object in quarantine, with stage, reason, attempts, first and last time."""
+    with refusing():
+        from flows import display
+        from storage import quarantine as held
+        from storage.table import connect
+
+        rows = held.load(connect(database, must_exist=True), table).sort("uri").to_dicts()
+        if as_json:
+            print_json(rows)
+        else:
+            display.show_rows(rows, ["uri", "stage", "reason", "attempts", "last_failed", "error"])
+
+
+Uris = Annotated[list[str] | None, typer.Option("--uri", help="Only this object; may be given several times.")]
+Reason = Annotated[str | None, typer.Option(help="Only objects of this reason.")]
+
+
+@quarantine_app.command("retry")
+def quarantine_retry(
+    database: Database,
+    table: TableName = "media",
+    reason: Reason = None,
+    uri: Uris = None,
+    later: Annotated[bool, typer.Option("--later", help="Only mark them; the next run tries them.")] = False,
+    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Try objects in quarantine again: all, by reason, or by URI; at once, with the settings of the last run of their source."""
+    with refusing():
+        from flows import display
+        from flows import quarantine_retry as retry
+
+        marked = retry.mark(database, table, reason, uri)
+        runs = [] if later or not marked else retry.settings_of_sources(database, table, marked)
+        outcomes = [_embed(asked, direct) for asked in runs]
+        if as_json:
+            print_json({"marked": len(marked), "runs": [account.to_dict() for account, _, _ in outcomes]})
+        else:
+            display.out.print(f"{len(marked)} objects are tried again {'by the next run' if not runs else 'now'}")
+            for account, verdict, _ in outcomes:
+                display.show_account(account, verdict)
+    if not all(good for _, _, good in outcomes):
+        raise typer.Exit(1)
+
+
+@quarantine_app.command("forget")
+def quarantine_forget(database: Database, table: TableName = "media", reason: Reason = None, uri: Uris = None, as_json: Json = False) -> None:
+    """Strike objects off the quarantine; the next run that lists them takes them for new."""
+    with refusing():
+        from flows import display
+        from flows import quarantine_retry as retry
+
+        gone = retry.forget(database, table, reason, uri)
+        print_json({"forgotten": len(gone)}) if as_json else display.out.print(f"{len(gone)} objects forgotten")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""How results look to a person at a terminal; results go to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from flows.pipeline import ShardFigures, listener
+from retrieval.query import Hit
+from tasks.plan import Plan
+from tasks.report import SAMPLE, Account
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show a bar over the shards of the run inside this block."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        line = bar.add_task(what, total=None)
+        token = listener.set(lambda figures, count: bar.update(line, advance=1, total=count, description=f"{what}: {figures.name}"))
+        try:
+            yield
+        finally:
+            listener.reset(token)
+
+
+def show_account(account: Account, verdict: str) -> None:
+    """The account as an equation, then what failed and what limited the speed."""
+    skipped = sum(account.skipped.values())
+    out.print(f"\n[bold]{escape(verdict)}[/bold]")
+    out.print(
+        f"listed {account.listed} = embedded {account.embedded} + unchanged {account.unchanged} + quarantined {account.quarantined}"
+        f" + skipped {skipped}   ({'balanced' if account.balanced else '[bold red]NOT BALANCED[/bold red]'})"
+    )
+    out.print(
+        f"deleted {account.deleted}, rows written {account.segments}, segments encoded {account.encoded}, "
+        f"vectors copied for {account.reused} objects, published version {account.version}"
+    )
+    if account.skipped:
+        out.print("skipped: " + ", ".join(f"{n} {escape(kind)}" for kind, n in account.skipped.items()))
+    show_failures(account.failures)
+    out.print(f"limited by {account.bottleneck}; {account.seconds['total']:.1f} s in all")
+
+
+def show_failures(failures: Sequence[Mapping[str, Any]]) -> None:
+    """A bounded sample of failures, as a table."""
+    if not failures:
+        return
+    grid = Table("object", "stage", "reason", "what happened", box=None, pad_edge=False)
+    for failure in failures[:SAMPLE]:
+        grid.add_row(*(escape(_line(str(failure[name]))) for name in ("uri", "stage", "reason", "error")))
+    out.print(grid)
+    if len(failures) > SAMPLE:
+        out.print(f"… and {len(failures) - SAMPLE} more: sensorium quarantine list")
+
+
+def show_plan(plan: Plan, seconds: float | None) -> None:
+    """What a run would do."""
+    out.print(f"listed {plan.listed}: {plan.todo.height} to embed, {plan.unchanged} unchanged, {plan.waiting.height} in quarantine,")
+    out.print(f"{sum(plan.skipped.values())} skipped, {len(plan.vanished)} to delete; nothing was written")
+    for modality, n, size in plan.todo.group_by("modality").agg(n=_n(), size=_bytes()).sort("modality").iter_rows():
+        out.print(f"  {modality}: {n} objects, {size / 1e6:.1f} MB")
+    if seconds is not None:
+        out.print(f"about {seconds:.0f} s at the speed of the last run")
+
+
+def show_hits(hits: Sequence[Hit]) -> None:
+    """Hits, best first."""
+    if not hits:
+        out.print("nothing found")
+        return
+    grid = Table("score", "what", "where", "object", box=None, pad_edge=False)
+    for hit in hits:
+        grid.add_row(f"{hit.score:.3f}", hit.modality, _place(hit), escape(_line(hit.uri)) + (f"  {escape(_short(hit.text))}" if hit.text else ""))
+    out.print(grid)
+
+
+def show_mapping(title: str, values: Mapping[str, Any]) -> None:
+    """Names and values, one a line."""
+    out.print(f"[bold]{escape(title)}[/bold]")
+    for name, value in values.items():
+        out.print(f"  {name}: {escape(str(value))}")
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Rows as a table of some columns."""
+    grid = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        grid.add_row(*(escape(_line("" if row[name] is None else str(row[name]))) for name in columns))
+    out.print(grid)
+
+
+def _place(hit: Hit) -> str:
+    if hit.start is None or hit.end is None:
+        return ""
+    return f"{hit.start:.1f}-{hit.end:.1f} s" if hit.modality == "audio" else f"{hit.start:.0f}-{hit.end:.0f}"
+
+
+def _line(text: str) -> str:
+    """One printable line, whatever a name holds."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _short(text: str) -> str:
+    line = _line(" ".join(text.split()))
+    return line if len(line) <= 80 else line[:79] + "…"
+
+
+def _n() -> Any:
+    import polars as pl
+
+    return pl.len()
+
+
+def _bytes() -> Any:
+    import polars as pl
+
+    return pl.col("size").sum()

@@ -1,0 +1,85 @@
+"""Settings of a run: frozen models, read from a TOML file or flags, and shown as a form in Prefect's UI."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+GIB = 1 << 30
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or out of range; found before any work."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LimitSettings(_Frozen):
+    """What one object may cost. Checked before decoding where the object says it; an object beyond a limit goes to quarantine."""
+
+    bytes: int = Field(4 * GIB, gt=0, description="Largest object, in bytes.")
+    pixels: int = Field(100_000_000, gt=0, description="Largest picture, width times height.")
+    sound_seconds: float = Field(12 * 3600.0, gt=0, description="Longest sound, in seconds.")
+    characters: int = Field(100_000_000, gt=0, description="Longest text, in characters.")
+    seconds: float = Field(30.0, gt=0, description="Longest time that decoding an object may take without progress, in seconds.")
+    memory: int = Field(2 * GIB, gt=0, description="Most memory that decoding an object may take, in bytes.")
+
+
+class EmbedSettings(_Frozen):
+    """Embed what a source holds and the table does not yet."""
+
+    source: str = Field("", description="Where the objects are: a folder, or s3://bucket/prefix, gs://…, az://…, https://…")
+    database: str = Field("", description="LanceDB database: a folder, or an object-store URL.")
+    table: str = Field("media", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Table in the database; holds exactly one space.")
+    space: str = Field("miniature", description="A space's name (see `sensorium encoders`) or the path of its TOML file.")
+    floor: float = Field(0.6, ge=0, le=1, description="The run fails if a smaller share of the readable objects than this ends up embedded.")
+    allow_deletions: bool = Field(False, description="Go on although the source suddenly lacks a large share of what the table holds.")
+    most_vanished: float = Field(0.5, ge=0, le=1, description="Share of the table's objects whose sudden absence stops the run.")
+    workers: int = Field(0, ge=0, description="Processes that decode; 0 means one per core.")
+    ahead: int = Field(0, ge=0, description="Shards prepared ahead of the encoder; 0 means one more than there are workers.")
+    shard_objects: int = Field(256, gt=0, description="Most objects in a shard.")
+    shard_bytes: int = Field(256 << 20, gt=0, description="Most bytes of objects in a shard, unless one alone is larger.")
+    batch: int = Field(32, gt=0, description="Segments in one forward pass.")
+    device: str = Field("auto", description="auto, cpu, cuda, or cuda:N.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Number format of the model; auto takes what is fast here.")
+    scratch: str = Field("", description="Folder for files between tasks; empty means the system's temporary folder.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one object may cost.")
+
+
+def load(config: Path | None, **flags: Any) -> EmbedSettings:
+    """Settings from an optional TOML file, overridden by the flags that were given (not None).
+
+    Raises SettingsError naming the key, what came and what is allowed.
+    """
+    values: dict[str, Any] = _read(config) if config else {}
+    limits = {**values.get("limits", {}), **{k: v for k, v in flags.pop("limits", {}).items() if v is not None}}
+    values |= {k: v for k, v in flags.items() if v is not None}
+    try:
+        settings = EmbedSettings(**values | {"limits": limits})
+    except ValidationError as problem:
+        raise SettingsError("; ".join(_told(error) for error in problem.errors())) from None
+    for name in ("source", "database"):
+        if not getattr(settings, name):
+            raise SettingsError(f"{name} is missing; give it as an argument or in the file named by --config")
+    return settings
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"there is no file {config}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as problem:
+        raise SettingsError(f"{config} cannot be read as TOML: {problem}") from None
+
+
+def _told(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}; allowed are {', '.join(EmbedSettings.model_fields)}"
+    return f"{name} = {error['input']!r}: {error['msg']}"

@@ -1,0 +1,145 @@
+"""Search a table by words, a picture or a sound, with the encoders of the table's own generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lancedb.table import Table
+
+from encoders import pictures, registry, sounds, texts
+from encoders.chunks import chunks
+from encoders.media import Limits, settle
+from encoders.spec import Encoder, Modality, Space
+from encoders.stacking import alone
+from storage import table as tables
+from storage.errors import TableError
+
+COLUMNS = ("uri", "modality", "segment", "start", "end", "text")
+HEAD = 4096
+
+
+class QueryError(ValueError):
+    """The question cannot be asked of this table; says what can."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One segment that answers a query.
+
+    Parameters
+    ----------
+    start, end : seconds of a sound, characters of a text, None for a picture.
+    text : the words of a text's chunk.
+    score : cosine similarity, -1 to 1.
+    """
+
+    uri: str
+    modality: str
+    segment: int
+    start: float | None
+    end: float | None
+    text: str | None
+    score: float
+
+
+class Searcher:
+    """A published table, open for questions; encoders are built once, at their first use.
+
+    Parameters
+    ----------
+    database, name : where the table is.
+    space : the space to ask with, if its weights lie elsewhere than the table remembers; it must be of the table's generation.
+
+    Raises
+    ------
+    TableError : there is no such table, or nothing is published in it.
+    QueryError : `space` is of another generation than the table.
+    """
+
+    def __init__(self, database: str, name: str = "media", space: Space | None = None) -> None:
+        self.table: Table = tables.published(tables.connect(database, must_exist=True), name)
+        held = Space.from_json(tables.space_json(self.table))
+        if space is not None and space.generation != tables.generation(self.table):
+            raise QueryError(
+                f"table {name!r} holds generation {tables.generation(self.table)} of space {held.name!r}; asked was with {space.name!r}, "
+                f"generation {space.generation}. Their vectors cannot be compared: ask with the table's own space"
+            )
+        self.space = space or held
+        self._encoders: dict[Modality, Encoder] = {}
+
+    def search(self, query: str | Path, *, modality: str | None = None, prefix: str | None = None, limit: int = 10) -> list[Hit]:
+        """The segments nearest to words, or to a picture, sound or text file.
+
+        Parameters
+        ----------
+        query : words; a Path is a file to be looked at or listened to.
+        modality : only segments of this one.
+        prefix : only objects whose URI starts with this.
+        limit : most hits.
+
+        Returns
+        -------
+        Best first. A query of several windows (a long sound, a long text) scores each segment by its best window.
+        """
+        vectors = self.embed(query)
+        best: dict[tuple[str, int], Hit] = {}
+        for vector in vectors:
+            for hit in self._nearest(vector, _where(modality, prefix), limit):
+                key = (hit.uri, hit.segment)
+                if key not in best or hit.score > best[key].score:
+                    best[key] = hit
+        return sorted(best.values(), key=lambda hit: (-hit.score, hit.uri, hit.segment))[:limit]
+
+    def embed(self, query: str | Path) -> np.ndarray:
+        """Vectors of a query, float32 (windows, dimension)."""
+        if isinstance(query, str):
+            return self._of_text([query], self._encoder("text", "words"))
+        with query.open("rb") as file:
+            modality = settle(query.name, file.read(HEAD))
+        encoder = self._encoder(modality, f"{query.name} ({modality})")
+        if modality == "image":
+            return encoder.encode(alone(encoder.prepare(pictures.decode(query, Limits()))))
+        if modality == "audio":
+            wanted = encoder.spec.preprocessing
+            windows = sounds.windows(query, wanted["sampling_rate"], wanted["window_samples"], Limits())
+            return np.concatenate([encoder.encode(alone(encoder.prepare(w.samples))) for w in windows])
+        return self._of_text(texts.blocks(query, query.name, Limits()), encoder)
+
+    def _of_text(self, words: Iterator[str] | Sequence[str], encoder: Any) -> np.ndarray:
+        cut = encoder.spec.preprocessing["chunk"]
+        parts = [chunk.text for chunk in chunks(words, encoder.tokenizer, cut["size"], cut["overlap"])]
+        if not parts:
+            raise QueryError("the query is empty; give some words, or the path of a picture or sound")
+        return np.concatenate([encoder.encode(alone(encoder.prepare(part))) for part in parts])
+
+    def _encoder(self, modality: Modality, what: str) -> Encoder:
+        if modality not in self.space.encoders:
+            raise QueryError(f"space {self.space.name!r} cannot embed {what}; it can embed {', '.join(self.space.encoders)}")
+        if modality not in self._encoders:
+            # One float32 forward pass: the table's own number format may be coarser, which moves a score by less than its rounding.
+            self._encoders[modality] = registry.build(self.space.encoders[modality], "cpu", "float32")
+        return self._encoders[modality]
+
+    def _nearest(self, vector: np.ndarray, where: str, limit: int) -> Iterator[Hit]:
+        try:
+            found = self.table.search(vector, vector_column_name="vector").distance_type("cosine").nprobes(20).refine_factor(10)
+            found = found.where(where) if where else found
+            rows = found.limit(limit).select([*COLUMNS, "_distance"]).to_list()
+        except (OSError, RuntimeError, ValueError) as problem:
+            raise TableError("unreadable", f"the search failed: {problem}") from problem
+        for row in rows:
+            yield Hit(**{name: row[name] for name in COLUMNS}, score=1.0 - row["_distance"])
+
+
+def _where(modality: str | None, prefix: str | None) -> str:
+    parts = []
+    if modality is not None:
+        parts.append(f"modality = {tables.literal(modality)}")
+    if prefix:
+        # A range, not LIKE: % and _ mean themselves.
+        parts.append(f"uri >= {tables.literal(prefix)} AND uri < {tables.literal(prefix + chr(0x10FFFF))}")
+    return " AND ".join(parts)

@@ -1,0 +1,191 @@
+"""Prepare a shard: fetch its objects, hash them, and let a worker process cut them into segments."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Protocol, TypeVar
+
+from encoders.media import Limits, modality_of
+from encoders.spec import Space
+from encoders.texts import text_format
+from storage.errors import ObjectError
+from tasks.isolate import Lost, Workers
+from tasks.plan import Shard
+from tasks.prepare_object import PrepareObject, discard
+from tasks.segments import Failure, Item, Ready
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+FETCHES = 16  # objects of a shard that are on their way at once
+
+
+class Source(Protocol):
+    """The part of an object source that preparing needs."""
+
+    root: str
+
+    def fetch(self, uri: str, folder: Path, limit: int) -> Path:
+        """A local file with the object's bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class PreparedShard:
+    """Where a shard's segments are, and what became of each object.
+
+    Parameters
+    ----------
+    ready : objects whose segments stand in prepared files.
+    twins : rows of objects whose content the table holds already or this run embeds elsewhere: their vectors are copied, not made.
+    failures : objects that could not be fetched or decoded.
+    hashes : hex SHA-256 of each object that was fetched, by row.
+    seconds : time this took, waiting for a worker included.
+    """
+
+    ready: list[Ready]
+    twins: list[int]
+    failures: list[Failure]
+    hashes: dict[int, str]
+    seconds: float
+
+
+@dataclass
+class Contents:
+    """Which contents have vectors, in the table or on their way: identical content is encoded once.
+
+    The key of a content is its hash and the way its name has it read (the same bytes as .html and as .txt are different texts).
+    """
+
+    known: set[tuple[str, str]]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def claim(self, uri: str, content_hash: str) -> bool:
+        """Whether the caller is the first to hold this content, and so the one to encode it."""
+        key = (content_hash, reading(uri))
+        with self._lock:
+            if key in self.known:
+                return False
+            self.known.add(key)
+            return True
+
+
+def reading(uri: str) -> str:
+    """How the name has the content read: only texts are read differently by name."""
+    return text_format(uri) if modality_of(uri) == "text" else ""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What all shards of a run are prepared with.
+
+    Parameters
+    ----------
+    source : where objects are fetched from.
+    space : whose encoders prepare them.
+    limits : what is refused before decoding.
+    workers : the processes that decode.
+    contents : which contents need no encoding; None to encode every object.
+    scratch : the run's folder for prepared and downloaded files.
+    """
+
+    source: Source
+    space: Space
+    limits: Limits
+    workers: Workers
+    contents: Contents | None
+    scratch: Path
+
+
+def prepare(shard: Shard, preparation: Preparation) -> PreparedShard:
+    """Fetch, hash, decode and cut one shard into segments.
+
+    Every object of the shard is accounted for exactly once: in `ready`, `twins` or `failures`.
+    """
+    began = monotonic()
+    hashes: dict[int, str] = {}
+    twins: list[int] = []
+    failures: list[Failure] = []
+
+    def items() -> Iterator[_Fetched]:
+        with ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch") as pool:
+            for found in _ahead(pool, lambda row: _fetch(row, preparation), enumerate(shard.objects.get_column("uri")), FETCHES):
+                if isinstance(found, Failure):
+                    failures.append(found)
+                    continue
+                hashes[found.index] = found.content_hash
+                if preparation.contents is not None and not preparation.contents.claim(found.name, found.content_hash):
+                    twins.append(found.index)
+                    found.discard()
+                else:
+                    yield found
+
+    job = PrepareObject(preparation.space.to_json(), preparation.limits, preparation.scratch, shard.name)
+    ready: list[Ready] = []
+    for item, result in preparation.workers.each(job, items()):
+        outcome = _outcome(item, result)
+        item.discard()
+        (ready if isinstance(outcome, Ready) else failures).append(outcome)  # type: ignore[arg-type]
+    return PreparedShard(ready, twins, failures, hashes, monotonic() - began)
+
+
+@dataclass(frozen=True)
+class _Fetched(Item):
+    """An item that remembers what it was when it was hashed."""
+
+    content_hash: str
+    stamp: tuple[int, int]
+    ours: bool
+
+    def discard(self) -> None:
+        if self.ours:
+            discard(self.path)
+
+
+def _fetch(row: tuple[int, str], preparation: Preparation) -> _Fetched | Failure:
+    index, uri = row
+    try:
+        path = preparation.source.fetch(uri, preparation.scratch, preparation.limits.bytes)
+        stamp = _stamp(path)
+        with path.open("rb") as file:
+            content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+    except ObjectError as problem:
+        return Failure(index, "fetch", problem.reason, problem.message, problem.retryable)
+    except OSError as problem:
+        return Failure(index, "fetch", "unavailable", f"{type(problem).__name__}: {problem}", retryable=True)
+    return _Fetched(index, uri, path, content_hash, stamp, path.is_relative_to(preparation.scratch))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _outcome(item: _Fetched, result: Ready | Failure | Lost) -> Ready | Failure:
+    if isinstance(result, Lost):
+        return Failure(item.index, "decode", result.reason, result.error)
+    try:
+        moved = _stamp(item.path) != item.stamp
+    except OSError:
+        moved = True
+    if moved:
+        return Failure(item.index, "fetch", "changed while read", "it changed or went while it was read; the next run tries again", retryable=True)
+    return result
+
+
+def _ahead(pool: Executor, function: Callable[[T], R], items: Iterable[T], most: int) -> Iterator[R]:
+    """Results in order, with at most `most` calls under way."""
+    under_way: deque[Future[R]] = deque()
+    for item in items:
+        under_way.append(pool.submit(function, item))
+        if len(under_way) >= most:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()

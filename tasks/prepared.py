@@ -1,0 +1,131 @@
+"""Prepared files: model inputs of many segments as an Arrow IPC stream, written by a worker and read by `encode`.
+
+Arrays never pass between tasks, paths do. A stream (no footer) can be read up to its last whole batch when its writer was killed; plain reads
+rather than a memory map keep the reader's resident memory at one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.segments import Segment
+
+_FIXED = [
+    pa.field("object", pa.int32(), nullable=False),
+    pa.field("segment", pa.int32(), nullable=False),
+    pa.field("start", pa.float64()),
+    pa.field("end", pa.float64()),
+    pa.field("text", pa.string()),
+]
+
+
+class PreparedWriter:
+    """Appends segments of one modality to a stream; the first batch fixes the schema."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: pa.NativeFile | None = None
+        self._stream: pa.ipc.RecordBatchStreamWriter | None = None
+
+    def write(self, index: int, first: int, segments: Sequence[Segment]) -> None:
+        """Append segments `first`, `first + 1`, … of object `index`."""
+        columns = {name: _column([s.inputs[name] for s in segments]) for name in segments[0].inputs}
+        schema = pa.schema(_FIXED + [pa.field(name, column.type) for name, column in columns.items()])
+        if self._stream is None:
+            self._file = pa.OSFile(str(self.path), "wb")
+            self._stream = pa.ipc.new_stream(self._file, schema)
+        fixed = [
+            pa.array([index] * len(segments), pa.int32()),
+            pa.array(range(first, first + len(segments)), pa.int32()),
+            pa.array([s.start for s in segments], pa.float64()),
+            pa.array([s.end for s in segments], pa.float64()),
+            pa.array([s.text for s in segments], pa.string()),
+        ]
+        self._stream.write_batch(pa.record_batch([*fixed, *columns.values()], schema=schema))
+
+    def close(self) -> None:
+        """End the stream."""
+        if self._stream is not None:
+            self._stream.close()
+        if self._file is not None:
+            self._file.close()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Segments in memory: one window of a prepared file.
+
+    Parameters
+    ----------
+    objects, numbers : int32 (n,), row of the object in its shard and number of the segment within it.
+    start, end, text : Arrow arrays (n,), as they stand in the table.
+    inputs : per input its n arrays, in order.
+    """
+
+    objects: np.ndarray
+    numbers: np.ndarray
+    start: pa.Array
+    end: pa.Array
+    text: pa.Array
+    inputs: Mapping[str, list[np.ndarray]]
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+
+def read(path: Path, done: Collection[int], rows: int, size: int) -> Iterator[Prepared]:
+    """Yield the segments of the objects in `done`, at most about `rows` of them or `size` bytes at a time.
+
+    An object that is not in `done` was cut off or failed half way: its segments are passed over.
+    """
+    held: list[pa.RecordBatch] = []
+    for batch in _batches(path):
+        if batch.column("object")[0].as_py() not in done:
+            continue
+        held.append(batch)
+        if sum(b.num_rows for b in held) >= rows or sum(b.nbytes for b in held) >= size:
+            yield _gather(held)
+            held = []
+    if held:
+        yield _gather(held)
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as stream:
+        while True:
+            try:
+                yield stream.read_next_batch()
+            except (StopIteration, pa.ArrowInvalid, OSError):
+                return  # the end, or where a killed worker stopped writing: what counts is which objects are done
+
+
+def _gather(batches: list[pa.RecordBatch]) -> Prepared:
+    table = pa.Table.from_batches(batches)
+    inputs = {name: _arrays(table.column(name)) for name in table.column_names[len(_FIXED) :]}
+    objects, numbers = (table.column(name).to_numpy() for name in ("object", "segment"))
+    start, end, text = (table.column(name).combine_chunks() for name in ("start", "end", "text"))
+    return Prepared(objects, numbers, start, end, text, inputs)
+
+
+def _column(arrays: list[np.ndarray]) -> pa.Array:
+    """Lists for vectors, which may differ in length; fixed-shape tensors for everything else."""
+    if arrays[0].ndim == 1:
+        offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int32)
+        return pa.ListArray.from_arrays(offsets, np.concatenate(arrays))
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(np.stack(arrays)))
+
+
+def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
+    arrays: list[np.ndarray] = []
+    for chunk in column.chunks:
+        if isinstance(chunk, pa.FixedShapeTensorArray):
+            arrays.extend(chunk.to_numpy_ndarray())
+        else:
+            values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
+            arrays.extend(values[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True))
+    return arrays

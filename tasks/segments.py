@@ -1,0 +1,73 @@
+"""What stands between an object's bytes and its vectors: segments, and the outcome of preparing one object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encoders.spec import Modality
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One future vector: a whole picture, a window of a sound, a chunk of a text.
+
+    Parameters
+    ----------
+    inputs : what the encoder's `prepare` made of it.
+    start, end : seconds of a sound, characters of a text, None for a picture.
+    text : the words of a chunk.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    start: float | None = None
+    end: float | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One object on its way to a worker.
+
+    Parameters
+    ----------
+    index : row of the object in its shard.
+    name : its URI, of which the extension is read.
+    path : a local file with its bytes.
+    """
+
+    index: int
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An object whose segments stand in a prepared file."""
+
+    index: int
+    modality: Modality
+    segments: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An object that cannot be embedded, and why.
+
+    Parameters
+    ----------
+    stage : "fetch", "decode", "encode" or "check".
+    reason : a short fixed word to group by.
+    error : what came, what was allowed, what to do.
+    retryable : whether the next run may try again by itself.
+    """
+
+    index: int
+    stage: str
+    reason: str
+    error: str
+    retryable: bool = False
