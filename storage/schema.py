@@ -19,7 +19,8 @@ LISTING = pa.schema(
 def rows(dimension: int) -> pa.Schema:
     """One row per segment; `uri` and `segment` identify it and come first (an index on a key that is not first was once ignored).
 
-    `start` and `end` are seconds for sounds and characters for texts, null for pictures; `content_hash` is the hex SHA-256 of the whole object.
+    `start` and `end` are seconds for sounds and characters for texts, null for pictures; `content_hash` is the hex SHA-256 of the whole
+    object.
     """
     return pa.schema(
         [
@@ -53,5 +54,20 @@ QUARANTINE = pa.schema(
         pa.field("first_failed", STAMP, nullable=False),
         pa.field("last_failed", STAMP, nullable=False),
         pa.field("generation", pa.string(), nullable=False),
+    ]
+)
+
+RUNS = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("space", pa.string()),
+        pa.field("generation", pa.string()),
+        pa.field("started", STAMP, nullable=False),
+        pa.field("finished", STAMP),
+        *(pa.field(figure, pa.int64()) for figure in ("listed", "embedded", "unchanged", "quarantined", "skipped", "deleted")),
+        *(pa.field(figure, pa.int64()) for figure in ("segments", "encoded", "reused", "version")),
+        pa.field("balanced", pa.bool_()),
+        pa.field("account", pa.string()),
     ]
 )
