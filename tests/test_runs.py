@@ -1,0 +1,91 @@
+"""Each run leaves its account; one that was killed is told apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lancedb
+import pytest
+
+from storage import runs, schema, table
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> lancedb.DBConnection:
+    return table.connect(str(tmp_path))
+
+
+def account(run: str, **figures: object) -> dict[str, object]:
+    return (
+        {"run": run, "source": "s3://bucket", "space": "test", "generation": "g1", "listed": 10, "embedded": 4, "unchanged": 1}
+        | {
+            "quarantined": 2,
+            "skipped": {".mp4": 2, ".zip": 1},
+            "deleted": 0,
+            "segments": 9,
+            "encoded": 8,
+            "reused": 1,
+            "version": 3,
+            "balanced": True,
+            "seconds": {"total": 1.5},
+            "failures": [{"uri": "it's", "stage": "decode", "reason": "截断"}],
+        }
+        | figures
+    )
+
+
+def test_there_are_no_runs_before_the_first(db: lancedb.DBConnection) -> None:
+    assert runs.latest(db, "media").columns == [*schema.RUNS.names, "state"]
+    assert runs.latest(db, "media").is_empty()
+
+
+def test_a_finished_run_shows_its_figures_and_its_whole_account(db: lancedb.DBConnection) -> None:
+    runs.start(db, "media", "r1", "s3://bucket", space="test", generation="g1")
+    runs.finish(db, "media", account("r1"))
+    run = runs.latest(db, "media").row(0, named=True)
+    assert run["state"] == "finished" and run["started"] <= run["finished"]
+    assert {
+        name: run[name] for name in ("listed", "embedded", "unchanged", "quarantined", "skipped", "segments", "version", "balanced")
+    } == {
+        "listed": 10,
+        "embedded": 4,
+        "unchanged": 1,
+        "quarantined": 2,
+        "skipped": 3,
+        "segments": 9,
+        "version": 3,
+        "balanced": True,
+    }
+    assert json.loads(run["account"]) == account("r1")
+
+
+def test_a_run_that_was_killed_is_unfinished_and_interrupted_once_another_starts(db: lancedb.DBConnection) -> None:
+    for run in ("r1", "r2", "r3"):
+        runs.start(db, "media", run, "s3://bucket")
+        if run == "r2":
+            runs.finish(db, "media", account("r2"))
+    assert runs.latest(db, "media").select("run", "state").rows() == [("r3", "unfinished"), ("r2", "finished"), ("r1", "interrupted")]
+
+
+def test_the_newest_runs_come_first_and_no_more_than_asked(db: lancedb.DBConnection) -> None:
+    for k in range(5):
+        runs.start(db, "media", f"run '{k}'", "s3://bucket")
+        runs.finish(db, "media", account(f"run '{k}'"))
+    assert runs.latest(db, "media", 2)["run"].to_list() == ["run '4'", "run '3'"]
+
+
+def test_a_run_is_two_versions_and_one_row(db: lancedb.DBConnection) -> None:
+    runs.start(db, "media", "r1", "s3://bucket")
+    held = table.open_table(db, runs.table_name("media"))
+    assert held is not None
+    before = held.version
+    runs.finish(db, "media", account("r1"))
+    held.checkout_latest()
+    assert (held.version, held.count_rows()) == (before + 1, 1)
+
+
+def test_an_account_without_a_start_or_with_figures_missing_is_kept_all_the_same(db: lancedb.DBConnection) -> None:
+    runs.finish(db, "media", {"run": "r1", "source": "s3://bucket", "skipped": {}, "balanced": False})
+    run = runs.latest(db, "media").row(0, named=True)
+    assert (run["state"], run["listed"], run["skipped"], run["balanced"]) == ("finished", None, 0, False)
