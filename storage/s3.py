@@ -102,17 +102,21 @@ def pages(
         page = _page(bucket, query, retries, timeout)
         decode = unquote_plus if page.findtext("{*}EncodingType") == "url" else str
         yield [_meta(item, decode) for item in page.iterfind("{*}Contents")]
-        token = page.findtext("{*}NextContinuationToken")
-        if page.findtext("{*}IsTruncated") != "true" or not token:
+        if page.findtext("{*}IsTruncated") != "true":
             return
+        token = page.findtext("{*}NextContinuationToken")
+        if not token or token == query.get("continuation-token"):
+            raise S3Error(0, "this server says that more follows and not where; it does not speak ListObjectsV2")
         query["continuation-token"] = token
 
 
 @contextmanager
 def read(bucket: Bucket, key: str, chunk: int, timeout: float = 30) -> Iterator[tuple[int, Iterator[bytes]]]:
     """One object's size and its bytes in chunks; S3Error where they cannot be had."""
-    with _send(bucket, "/" + quote(key, safe="/~"), {}, timeout) as response:
-        yield int(response.headers["Content-Length"]), _chunks(response, chunk)
+    with _send(bucket, "/" + quote(key, safe="/"), {}, timeout) as response:
+        if response.length is None:
+            raise S3Error(0, "an answer without a length")
+        yield response.length, _chunks(response, chunk)
 
 
 def sign(bucket: Bucket, path: str, query: Mapping[str, str], now: datetime) -> dict[str, str]:
@@ -153,9 +157,13 @@ def _page(bucket: Bucket, query: Mapping[str, str], retries: int, timeout: float
 def _page_once(bucket: Bucket, query: Mapping[str, str], timeout: float) -> ET.Element:
     try:
         with _send(bucket, "", query, timeout) as response:
-            return ET.fromstring(response.read())  # noqa: S314 (expat stops entity bombs since 2.4)
+            page = ET.fromstring(response.read())  # noqa: S314 (expat stops entity bombs since 2.4)
     except (OSError, http.client.HTTPException, ET.ParseError) as error:
         raise S3Error(0, f"listing broke off: {error}") from error
+    # A portal's or proxy's own page would else read as an empty bucket.
+    if not page.tag.endswith("ListBucketResult"):
+        raise S3Error(0, f"the answer is no listing but <{page.tag}>")
+    return page
 
 
 def _chunks(response: http.client.HTTPResponse, chunk: int) -> Iterator[bytes]:
@@ -202,7 +210,7 @@ def _meta(item: ET.Element, decode: Callable[[str], str]) -> dict[str, Any]:
 
 
 def _encoded(query: Mapping[str, str]) -> str:
-    return "&".join(f"{quote(name, safe='~')}={quote(query[name], safe='~')}" for name in sorted(query))
+    return "&".join(f"{quote(name, safe='')}={quote(query[name], safe='')}" for name in sorted(query))
 
 
 def _first(*names: str) -> str:

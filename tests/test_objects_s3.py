@@ -388,6 +388,31 @@ def test_a_page_that_fails_once_is_asked_for_again(many: str, proxy: Any, answer
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"please log in",
+        b"<html><body>please log in</body></html>",
+        b"<Error><Code>InternalError</Code><Message>again</Message></Error>",
+        b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+    ],
+)
+def test_an_answer_that_is_no_whole_listing_is_not_taken_for_an_empty_bucket(many: str, proxy: Any, body: bytes) -> None:
+    proxy(lambda _path, _number: (200, body))
+    with pytest.raises(SourceError) as caught:
+        list_source(open_source(f"s3://{many}"))
+    assert caught.value.reason == "unavailable"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_gives_the_same_page_for_ever_is_left(many: str, proxy: Any) -> None:
+    body = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>"
+    proxy(lambda _path, _number: (200, body.encode()))
+    with pytest.raises(SourceError, match="ListObjectsV2"):
+        list_source(open_source(f"s3://{many}"))
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_dies_half_way_fails_the_listing(many: str, proxy: Any) -> None:
     front = proxy(lambda _path, _number: None)
     batches = open_source(f"s3://{many}").listing()
