@@ -7,6 +7,7 @@ to one, and holds no medium.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,7 @@ def open_source(url: str) -> Source:
             "malformed URL", "a source is the path of a folder or a URL such as s3://bucket/prefix; this one is empty or holds a NUL"
         )
     if not parts:
-        return FolderSource(str(Path(url).expanduser()) if url.startswith("~") else url)
+        return FolderSource(os.path.expanduser(url))  # noqa: PTH111 (a folder may be called "~x"; Path would raise)
     scheme, host, path = parts[1].lower(), parts[2], parts[3]
     if scheme == "file":
         return _folder(host, path)

@@ -158,6 +158,7 @@ def test_a_root_has_one_spelling(folder: Path, tmp_path: Path, monkeypatch: pyte
     ]
     assert {open_source(spelling).root for spelling in spellings} == {f"file://{folder}"}
     assert keys("link") == {"a.txt"}
+    assert open_source("~nobody-of-this-name").root == f"file://{tmp_path}/~nobody-of-this-name"
 
 
 def test_the_root_of_the_file_system_is_a_folder_too() -> None:
