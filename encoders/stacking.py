@@ -17,8 +17,8 @@ def stack(inputs: Mapping[str, Sequence[np.ndarray]], rows: Sequence[int] | np.n
 
     Returns
     -------
-    Arrays of two and more axes, all of one shape, are stacked along a new first axis. Vectors (length,) are padded with zeros to the longest,
-    (n, longest), and "lengths" int32 (n,) tells how much of each is real.
+    Arrays of two and more axes, all of one shape, are stacked along a new first axis. Vectors (length,) are padded with zeros to
+    the longest, (n, longest), and "lengths" int32 (n,) tells how much of each is real.
     """
     batch: dict[str, np.ndarray] = {}
     for name, arrays in inputs.items():

@@ -18,8 +18,8 @@ from lancedb.table import Table
 from encoders import hardware, registry
 from encoders.errors import EncoderError
 from encoders.media import Limits
-from encoders.spec import Space
 from encoders.spaces import load_space
+from encoders.spec import Space
 from flows.pipeline import Clock, Steps, run
 from flows.settings import EmbedSettings, SettingsError
 from storage import quarantine, runs, table, upkeep
@@ -158,7 +158,8 @@ class BucketRun:
         share = f"{account.share_good:.1%} of the readable objects are in the table"
         if not self.good_enough(account):
             return f"Too few good objects: {share}, the floor is {self.settings.floor:.0%}; the published version was left as it was"
-        return f"Embedded {account.embedded}, unchanged {account.unchanged}, quarantined {account.quarantined}, deleted {account.deleted}: {share}"
+        done = f"Embedded {account.embedded}, unchanged {account.unchanged}, quarantined {account.quarantined}, deleted {account.deleted}"
+        return f"{done}: {share}"
 
     def _state(self, *, idle: bool = False) -> tuple[pl.DataFrame, pl.DataFrame]:
         held_back = quarantine.load(self.db, self.settings.table, self.source.root)
@@ -184,7 +185,10 @@ class BucketRun:
         again = committer.copy_vectors(start)
         if not again.is_empty():
             preparation = Preparation(self.source, self.space, limits, workers, None, scratch)
-            cut = [Shard(f"again-{s.name}", s.modality, s.objects) for s in shards(again, self.settings.shard_objects, self.settings.shard_bytes)]
+            cut = [
+                Shard(f"again-{s.name}", s.modality, s.objects)
+                for s in shards(again, self.settings.shard_objects, self.settings.shard_bytes)
+            ]
             with make_steps(preparation, encoding, committer, len(cut)) as steps:
                 run(cut, self.ahead, steps, self.clock)
         committer.delete(plan.vanished.to_list(), plan.released.to_list())
@@ -247,6 +251,6 @@ def refuse_other_generation(existing: Table, space: Space, settings: EmbedSettin
     if held != space.generation:
         name = Space.from_json(table.space_json(existing)).name
         raise RefusedError(
-            f"table {settings.table!r} of {settings.database} holds space {name!r}, generation {held}; asked was {space.name!r}, generation "
-            f"{space.generation}. Vectors of two generations cannot be compared: choose another table with --table"
+            f"table {settings.table!r} of {settings.database} holds space {name!r}, generation {held}; asked was {space.name!r}, "
+            f"generation {space.generation}. Vectors of two generations cannot be compared: choose another table with --table"
         )

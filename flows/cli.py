@@ -212,7 +212,7 @@ def encoders(as_json: Json = False) -> None:
         from encoders.spaces import catalogue
         from flows import display
 
-        rows = catalogue()
+        rows = [asdict(entry) for entry in catalogue()]
         print_json(rows) if as_json else display.show_rows(rows, list(rows[0]))
 
 
@@ -282,7 +282,9 @@ def quarantine_retry(
 
 
 @quarantine_app.command("forget")
-def quarantine_forget(database: Database, table: TableName = "media", reason: Reason = None, uri: Uris = None, as_json: Json = False) -> None:
+def quarantine_forget(
+    database: Database, table: TableName = "media", reason: Reason = None, uri: Uris = None, as_json: Json = False
+) -> None:
     """Strike objects off the quarantine; the next run that lists them takes them for new."""
     with refusing():
         from flows import display

@@ -6,12 +6,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from encoders.miniature.bucket import make_bucket
+from encoders.miniature.bucket import QUESTIONS, make_bucket, query_picture
 from flows import display
 from flows.settings import EmbedSettings
 from retrieval.query import Hit, Searcher
 
-QUESTIONS: tuple[tuple[str, str], ...] = (("a blue train", "image"), ("a dog barking", "audio"), ("夜晚，一只白色的猫", "image"))
 SHOWN = 4
 
 
@@ -28,7 +27,7 @@ def run_demo(folder: Path, *, direct: bool) -> None:
     searcher = Searcher(str(database))
     for words, modality in QUESTIONS:
         _show(f"{words}  (among {modality})", searcher.search(words, modality=modality, limit=SHOWN), manifest)
-    picture = manifest.query_picture(folder / "query.png")
+    picture = query_picture(folder)
     _show(f"the picture {picture}  (among image)", searcher.search(picture, modality="image", limit=SHOWN), manifest)
     _say_what_next(bucket, database, picture, direct)
 

@@ -16,7 +16,6 @@ from tasks.report import Account
 
 def embed_direct(bucket_run: BucketRun) -> Account:
     """Run from listing to account in this process."""
-    settings = bucket_run.settings
 
     @contextmanager
     def steps(preparation: Preparation, encoding: Encoding, committer: Committer, count: int) -> Iterator[Steps]:

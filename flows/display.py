@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.pipeline import ShardFigures, listener
+from flows.pipeline import listener
 from retrieval.query import Hit
 from tasks.plan import Plan
 from tasks.report import SAMPLE, Account
@@ -47,18 +47,18 @@ def show_account(account: Account, verdict: str) -> None:
     )
     if account.skipped:
         out.print("skipped: " + ", ".join(f"{n} {escape(kind)}" for kind, n in account.skipped.items()))
-    show_failures(account.failures)
+    show_failures(account.failures, account.source)
     out.print(f"limited by {account.bottleneck}; {account.seconds['total']:.1f} s in all")
 
 
-def show_failures(failures: Sequence[Mapping[str, Any]]) -> None:
-    """A bounded sample of failures, as a table."""
+def show_failures(failures: Sequence[Mapping[str, Any]], source: str) -> None:
+    """A bounded sample of failures, one a line."""
     if not failures:
         return
-    grid = Table("object", "stage", "reason", "what happened", box=None, pad_edge=False)
+    out.print("in quarantine by this run:")
     for failure in failures[:SAMPLE]:
-        grid.add_row(*(escape(_line(str(failure[name]))) for name in ("uri", "stage", "reason", "error")))
-    out.print(grid)
+        name = _line(failure["uri"].removeprefix(source).lstrip("/"))
+        out.print(f"  {failure['stage']}, {failure['reason']}: {escape(name)}")
     if len(failures) > SAMPLE:
         out.print(f"… and {len(failures) - SAMPLE} more: sensorium quarantine list")
 
@@ -80,7 +80,9 @@ def show_hits(hits: Sequence[Hit]) -> None:
         return
     grid = Table("score", "what", "where", "object", box=None, pad_edge=False)
     for hit in hits:
-        grid.add_row(f"{hit.score:.3f}", hit.modality, _place(hit), escape(_line(hit.uri)) + (f"  {escape(_short(hit.text))}" if hit.text else ""))
+        grid.add_row(
+            f"{hit.score:.3f}", hit.modality, _place(hit), escape(_line(hit.uri)) + (f"  {escape(_short(hit.text))}" if hit.text else "")
+        )
     out.print(grid)
 
 

@@ -99,7 +99,7 @@ def _as_tasks(bucket_run: BucketRun) -> MakeSteps:
             return encode_shard(shard, ready, encoding)
 
         @task(name="commit", task_run_name="commit {number}", **PLAIN)
-        def commit(number: int) -> int:  # noqa: ARG001 - names the task run
+        def commit(number: int) -> int:
             """Make what is staged one version of the table, and read it back."""
             return committer.commit()
 

@@ -93,8 +93,16 @@ def prefect_api(server: LocalServer | None = None) -> Iterator[str]:
     try:
         with temporary_settings({PREFECT_API_URL: f"{server.url}/api"}):
             yield server.url
+            _send_last_lines()
     finally:
         server.stop()
+
+
+def _send_last_lines() -> None:
+    """Log lines are sent in the background; those that come after the server has stopped would be complained about."""
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler.flush()
 
 
 def api_is_configured() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic
@@ -88,8 +89,8 @@ def told(figures: ShardFigures, count: int) -> None:
 def run(shards: Iterable[Shard], ahead: int, steps: Steps, clock: Clock) -> None:
     """Take every shard from `prepare` over `encode` to `commit`, keeping `ahead` shards prepared.
 
-    What is wrong with one object stands in the shard's outcome. Whatever is raised here (a full disk, a broken encoder, a table that does not
-    read back) would be raised for every shard alike, so it ends the run; what was committed stays.
+    What is wrong with one object stands in the shard's outcome. Whatever is raised here (a full disk, a broken encoder, a table that
+    does not read back) would be raised for every shard alike, so it ends the run; what was committed stays.
     """
     todo = iter(shards)
     under_way: deque[tuple[Shard, Future]] = deque()
@@ -130,14 +131,10 @@ def _count(clock: Clock, shard: Shard, prepared: PreparedShard, staged: Staged, 
     clock.encode += staged.seconds
     segments = sum(staged.segments.values())
     clock.shards.append(
-        ShardFigures(
-            shard.name, len(shard), segments, len(staged.failures), len(staged.twins), waited, prepared.seconds, staged.seconds
-        )
+        ShardFigures(shard.name, len(shard), segments, len(staged.failures), len(staged.twins), waited, prepared.seconds, staged.seconds)
     )
 
 
 def _settle(future: Future) -> None:
-    try:
+    with suppress(Exception):  # the first error is already on its way up; this one is its echo
         future.result()
-    except Exception:  # noqa: BLE001, S110 - the first error is already on its way up; this one is its echo
-        pass

@@ -39,7 +39,9 @@ def settings_of_sources(database: str, table: str, uris: Sequence[str]) -> list[
         past.setdefault(told["source"], told["settings"])
     wanted = [source for source in past if any(uri == source or uri.startswith(source.rstrip("/") + "/") for uri in uris)]
     if not wanted:
-        raise SettingsError("no finished run tells where these objects come from; run `sensorium embed SOURCE DATABASE`, which tries them again")
+        raise SettingsError(
+            "no finished run tells where these objects come from; run `sensorium embed SOURCE DATABASE`, which tries them again"
+        )
     return [EmbedSettings(**past[source]) for source in wanted]
 
 

@@ -37,7 +37,9 @@ class EmbedSettings(_Frozen):
     database: str = Field("", description="LanceDB database: a folder, or an object-store URL.")
     table: str = Field("media", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Table in the database; holds exactly one space.")
     space: str = Field("miniature", description="A space's name (see `sensorium encoders`) or the path of its TOML file.")
-    floor: float = Field(0.6, ge=0, le=1, description="The run fails if a smaller share of the readable objects than this ends up embedded.")
+    floor: float = Field(
+        0.6, ge=0, le=1, description="The run fails if a smaller share of the readable objects than this ends up embedded."
+    )
     allow_deletions: bool = Field(False, description="Go on although the source suddenly lacks a large share of what the table holds.")
     most_vanished: float = Field(0.5, ge=0, le=1, description="Share of the table's objects whose sudden absence stops the run.")
     workers: int = Field(0, ge=0, description="Processes that decode; 0 means one per core.")
@@ -46,7 +48,9 @@ class EmbedSettings(_Frozen):
     shard_bytes: int = Field(256 << 20, gt=0, description="Most bytes of objects in a shard, unless one alone is larger.")
     batch: int = Field(32, gt=0, description="Segments in one forward pass.")
     device: str = Field("auto", description="auto, cpu, cuda, or cuda:N.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Number format of the model; auto takes what is fast here.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Number format of the model; auto takes what is fast here."
+    )
     scratch: str = Field("", description="Folder for files between tasks; empty means the system's temporary folder.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What one object may cost.")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from encoders.chunks import chunks
 from lancedb.table import Table
 
 from encoders import pictures, registry, sounds, texts
-from encoders.chunks import chunks
 from encoders.media import Limits, settle
 from encoders.spec import Encoder, Modality, Space
 from encoders.stacking import alone

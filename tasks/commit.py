@@ -205,7 +205,9 @@ class _Donors:
             part = self._tables[which].take(rows)
             own = about.take([number] * len(rows))
             for name in own.column_names:
-                part = part.set_column(part.schema.get_field_index(name), schema.field(name), own.column(name).cast(schema.field(name).type))
+                part = part.set_column(
+                    part.schema.get_field_index(name), schema.field(name), own.column(name).cast(schema.field(name).type)
+                )
             parts.append(part)
         rows = pa.concat_tables(parts)
         for name, value in {"source": source, "run": run, "embedded_at": datetime.now(UTC)}.items():
@@ -217,7 +219,9 @@ class _Donors:
     def _index(self, which: int) -> None:
         rows = self._tables[which]
         donor: dict[tuple[str, str], str] = {}
-        for number, (uri, content_hash) in enumerate(zip(rows.column("uri").to_pylist(), rows.column("content_hash").to_pylist(), strict=True)):
+        for number, (uri, content_hash) in enumerate(
+            zip(rows.column("uri").to_pylist(), rows.column("content_hash").to_pylist(), strict=True)
+        ):
             key = (content_hash, reading(uri))
             if key in self._rows and self._rows[key][0] != which:
                 continue

@@ -126,7 +126,9 @@ def _vectors(encoder: Encoder, window: prepared.Prepared, encoding: Encoding, la
                 _fail(tally, window, part, "encode", *_told(result))
             elif result.shape != (len(part), encoder.spec.dimension):
                 want = (len(part), encoder.spec.dimension)
-                raise EncoderError(f"encoder {encoder.spec.encoder!r} gave vectors of shape {result.shape} for a batch; its spec says {want}")
+                raise EncoderError(
+                    f"encoder {encoder.spec.encoder!r} gave vectors of shape {result.shape} for a batch; its spec says {want}"
+                )
             else:
                 vectors[part] = result
 
@@ -137,7 +139,9 @@ def _vectors(encoder: Encoder, window: prepared.Prepared, encoding: Encoding, la
         _fail(tally, window, [row], "check", "bad vector", f"its vector is refused: {reasons[row]}")
     good = np.flatnonzero(~bad)
     if len(good) >= SUSPICIOUS and batches.all_same(vectors[good]) and _differ(window, good):
-        raise EncoderError(f"encoder {encoder.spec.encoder!r} gives the same vector for {len(good)} different segments; nothing of it was written")
+        raise EncoderError(
+            f"encoder {encoder.spec.encoder!r} gives the same vector for {len(good)} different segments; nothing of it was written"
+        )
     return vectors
 
 

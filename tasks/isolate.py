@@ -1,8 +1,8 @@
 """Worker processes that a bad object may hang, crash or bloat without harming its neighbours.
 
-A decoder that hangs in native code cannot be stopped from inside its own process, and one that crashes takes its process along: so objects are
-decoded in small processes that are watched from outside. A worker is started as a plain interpreter (no fork: LanceDB and torch do not
-survive one; no re-import of the caller's main module) and gets work through a socket.
+A decoder that hangs in native code cannot be stopped from inside its own process, and one that crashes takes its process along: so
+objects are decoded in small processes that are watched from outside. A worker is started as a plain interpreter (no fork: LanceDB and
+torch do not survive one; no re-import of the caller's main module) and gets work through a socket.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Workers:
         for _ in range(count):
             self._idle.put(None)
         self._count = count
-        # A worker dies with the *thread* that started it (parent-death signal), so one thread that lives as long as the pool starts them all.
+        # A worker dies with the *thread* that started it (parent-death signal): one thread, as old as the pool, starts them all.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="start-worker")
 
     def __enter__(self) -> Workers:
@@ -207,7 +207,9 @@ class _Worker:
             return self._receive(seconds)
         except TimeoutError:
             self.kill()
-            return Lost("timed out", f"no progress for {seconds:g} s (limits.seconds); raise the limit if such objects are meant to take long")
+            return Lost(
+                "timed out", f"no progress for {seconds:g} s (limits.seconds); raise the limit if such objects are meant to take long"
+            )
         except (EOFError, OSError):
             lost = _how_it_died(self._process.wait(), self._last_words())
             self.kill()

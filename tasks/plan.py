@@ -70,9 +70,9 @@ class Plan:
 def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame, modalities: Collection[Modality], generation: str) -> Plan:
     """Compare a listing with the table and its quarantine.
 
-    An object has changed if its size has, or its etag, or (where either side has no etag) its time. A quarantined object is tried again if it
-    has changed, if its failure was of the passing kind or a person asked for it (its size is then recorded as one that no object has), or if
-    another generation failed on it.
+    An object has changed if its size has, or its etag, or (where either side has no etag) its time. A quarantined object is tried again
+    if it has changed, if its failure was of the passing kind or a person asked for it (its size is then recorded as one that no object
+    has), or if another generation failed on it.
 
     Parameters
     ----------
@@ -85,7 +85,9 @@ def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame,
     listing = listing.with_columns(kinds)
     readable = listing.filter(pl.col("modality").is_in(list(modalities)))
     skipped = listing.join(readable, on="uri", how="anti").get_column("uri")
-    known = present.select("uri", pl.col("size").alias("size_then"), pl.col("etag").alias("etag_then"), pl.col("modified").alias("modified_then"))
+    known = present.select(
+        "uri", pl.col("size").alias("size_then"), pl.col("etag").alias("etag_then"), pl.col("modified").alias("modified_then")
+    )
     held = readable.join(known, on="uri", how="left").with_columns(known=pl.col("size_then").is_not_null())
     held = held.with_columns(same=pl.col("known") & ~_changed())
     failed = quarantine.filter(pl.col("generation") == generation).select("uri", size_q="size", etag_q="etag")

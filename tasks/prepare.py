@@ -176,7 +176,9 @@ def _outcome(item: _Fetched, result: Ready | Failure | Lost) -> Ready | Failure:
     except OSError:
         moved = True
     if moved:
-        return Failure(item.index, "fetch", "changed while read", "it changed or went while it was read; the next run tries again", retryable=True)
+        return Failure(
+            item.index, "fetch", "changed while read", "it changed or went while it was read; the next run tries again", retryable=True
+        )
     return result
 
 

@@ -60,7 +60,9 @@ class PrepareObject:
         except MediumError as problem:
             return Failure(item.index, "decode", problem.reason, problem.message, problem.retryable)
         except MemoryError:
-            return Failure(item.index, "decode", "out of memory", "preparing it took more than limits.memory; raise the limit if it is meant")
+            return Failure(
+                item.index, "decode", "out of memory", "preparing it took more than limits.memory; raise the limit if it is meant"
+            )
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise  # the scratch folder's fault, not the object's

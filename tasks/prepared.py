@@ -1,13 +1,14 @@
 """Prepared files: model inputs of many segments as an Arrow IPC stream, written by a worker and read by `encode`.
 
-Arrays never pass between tasks, paths do. A stream (no footer) can be read up to its last whole batch when its writer was killed; plain reads
-rather than a memory map keep the reader's resident memory at one batch.
+Arrays never pass between tasks, paths do. A stream (no footer) can be read up to its last whole batch when its writer was killed;
+plain reads rather than a memory map keep the reader's resident memory at one batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -127,5 +128,5 @@ def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
             arrays.extend(chunk.to_numpy_ndarray())
         else:
             values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
-            arrays.extend(values[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True))
+            arrays.extend(values[a:b] for a, b in pairwise(offsets))
     return arrays

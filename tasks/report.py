@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,8 @@ SAMPLE = 20  # shown to people
 class Account:
     """Where every listed object ended: listed = embedded + unchanged + quarantined + sum(skipped).
 
-    All figures but `segments` (rows written) and `encoded` (segments that went through an encoder) count objects.
+    All figures but `segments` (rows written) and `encoded` (segments that went through an encoder) count objects. `failures` are those of
+    this run: uri, stage, reason, error.
     """
 
     run: str
@@ -47,12 +47,9 @@ class Account:
         return (self.embedded + self.unchanged) / readable if readable else 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    def to_json(self) -> str:
-        """One JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        """The account as plain JSON values, with the fields that others build on and no more."""
+        failures = [{name: failure[name] for name in ("uri", "stage", "reason")} for failure in self.failures]
+        return asdict(self) | {"failures": failures}
 
 
 def bottleneck(total: float, listing: float, waited: float, encode: float, commit: float) -> str:
@@ -75,14 +72,16 @@ def markdown(account: Account, verdict: str, rate: float) -> str:
     types = ", ".join(f"{n} {t}" for t, n in sorted(account.skipped.items())) or "none"
     lines = [
         f"# {verdict}",
-        f"`{account.source}` into table `{account.table}` of `{account.database}`, space **{account.space}** (generation `{account.generation}`)",
+        f"`{account.source}` into table `{account.table}` of `{account.database}`",
+        f"Space **{account.space}**, generation `{account.generation}`",
         "",
         "| listed | = embedded | + unchanged | + quarantined | + skipped | deleted |",
         "|-:|-:|-:|-:|-:|-:|",
         f"| {account.listed} | {account.embedded} | {account.unchanged} | {account.quarantined} | {skipped} | {account.deleted} |",
         "",
         f"- Balanced: **{'yes' if account.balanced else 'NO'}**; published version {account.version}",
-        f"- {account.segments} rows written, {account.encoded} segments encoded ({rate:.0f} a second), {account.reused} objects took over known vectors",
+        f"- {account.segments} rows written, {account.encoded} segments encoded ({rate:.0f} a second)",
+        f"- {account.reused} objects took over the vectors of known content",
         f"- Skipped by type: {types}",
         f"- What limited the speed: **{account.bottleneck}**",
         f"- Seconds: {', '.join(f'{name} {value:.1f}' for name, value in account.seconds.items())}",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from encoders import texts
 from encoders.chunks import chunks
+
+from encoders import texts
 from encoders.media import Limits, Source
 from tasks.segments import Segment
 

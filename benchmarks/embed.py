@@ -1,0 +1,97 @@
+"""How near the pipeline comes to its floor: the CPU time of decoding plus that of encoding, shared by all cores.
+
+    python -m benchmarks.embed [--objects 6000] [--folder DIR]
+
+Floor: decode-only and encode-only CPU seconds of the same objects, each measured alone in one process of this run, over the cores.
+Pipeline: the command `sensorium embed` from listing to committed and published rows, with and without Prefect; its start-up is what the
+same command takes for a bucket of one picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import material
+
+BATCH = 32
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--objects", type=int, default=6000)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "sensorium-benchmark")
+    parser.add_argument("--rounds", type=int, default=1)
+    asked = parser.parse_args()
+    photos = material.photographs(asked.folder / f"photos-{asked.objects}", asked.objects)
+    one = material.photographs(asked.folder / "photos-1", 1)
+    space = material.vit_tiny(asked.folder)
+    cores = len(os.sched_getaffinity(0))
+    for _ in range(asked.rounds):
+        floor = _isolated("floor", photos, space)
+        ideal = (floor["decode"] + floor["encode"]) / cores
+        figures = {"machine": material.machine(), "objects": asked.objects, "cpu_seconds": floor, "floor_seconds": round(ideal, 2)}
+        for name, flags in (("direct", ["--direct"]), ("prefect", [])):
+            start = _embed(one, space, flags)
+            whole = _embed(photos, space, flags)
+            figures[name] = {
+                "start_up_seconds": round(start["wall"], 2),
+                "seconds": round(whole["wall"], 2),
+                "of_floor_without_start_up": round(ideal / (whole["wall"] - start["wall"]), 3),
+                "of_floor_with_start_up": round(ideal / whole["wall"], 3),
+                "bottleneck": whole["account"]["bottleneck"],
+                "by_stage": whole["account"]["seconds"],
+            }
+        print(json.dumps(figures, indent=1))
+
+
+def _embed(photos: Path, space: Path, flags: list[str]) -> dict[str, object]:
+    database = tempfile.mkdtemp(prefix="sensorium-benchmark-")
+    began = time.monotonic()
+    command = [sys.executable, "-m", "flows.cli", "embed", str(photos), database, "--space", str(space), "--json", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wall = time.monotonic() - began
+    shutil.rmtree(database)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return {"wall": wall, "account": json.loads(done.stdout)}
+
+
+def _isolated(what: str, photos: Path, space: Path) -> dict[str, float]:
+    code = f"from benchmarks.embed import {what}; {what}({str(photos)!r}, {str(space)!r})"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return json.loads(done.stdout)
+
+
+def floor(photos: str, space: str) -> None:
+    """Print the CPU seconds of decoding every photograph into model inputs, and of encoding them all."""
+    from encoders import pictures, registry
+    from encoders.media import Limits
+    from encoders.spaces import load_space
+    from encoders.stacking import stack
+
+    encoder = registry.build(load_space(space).encoders["image"])
+    paths = sorted(Path(photos).rglob("*.jpg"))
+    limits, decode, encode = Limits(), 0.0, 0.0
+    encoder.encode(stack({"patches": [encoder.prepare(pictures.decode(paths[0], limits))["patches"]]}, [0]))
+    for first in range(0, len(paths), BATCH):
+        some = paths[first : first + BATCH]
+        began = time.process_time()
+        inputs = [encoder.prepare(pictures.decode(path.read_bytes(), limits))["patches"] for path in some]
+        decoded = time.process_time()
+        encoder.encode(stack({"patches": inputs}, range(len(some))))
+        decode, encode = decode + decoded - began, encode + time.process_time() - decoded
+    print(json.dumps({"decode": round(decode, 2), "encode": round(encode, 2)}))
+
+
+if __name__ == "__main__":
+    main()
