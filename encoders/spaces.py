@@ -1,0 +1,162 @@
+"""Spaces by name or from a TOML file: which encoders share one vector space.
+
+::
+
+    name = "shop"
+
+    [image]
+    encoder = "clip-image"            # a name from `sensorium encoders`
+    weights = "some-org/some-clip"    # a hub id, a folder (relative to this file), or package:NAME
+    revision = "…"                    # the commit of a hub id
+    licence = "MIT"                   # and other options of the encoder
+
+    [text]
+    …
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from encoders import registry
+from encoders.errors import EncoderError
+from encoders.spec import MODALITIES, Modality, Space, Spec
+from encoders.weights import PACKAGE, is_here
+
+SPACES = {"miniature": "miniature/space.toml"}
+
+Sections = dict[Modality, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of what there is to choose from.
+
+    Parameters
+    ----------
+    kind : an encoder needs weights to be named, a space is ready to be used.
+    modalities : what it embeds.
+    dimension : length of its vectors; None where the weights decide, or are not here.
+    licence : of the weights; "" where they decide.
+    here : whether it can be used without a network; None for an encoder that works with any weights.
+    problem : why it cannot be used at all, "" if it can.
+    """
+
+    kind: Literal["encoder", "space"]
+    name: str
+    modalities: tuple[Modality, ...]
+    dimension: int | None = None
+    licence: str = ""
+    here: bool | None = None
+    problem: str = ""
+
+
+def load_space(name_or_path: str) -> Space:
+    """A space by its name or from its TOML file.
+
+    Parameters
+    ----------
+    name_or_path : a key of `SPACES`, or the path of a file as this module's docstring shows.
+
+    Raises
+    ------
+    EncoderError : there is no such name or file, the file has a key that means nothing or lacks one, the weights are not there, the
+        encoders differ in dimension, or one embeds another modality than its section says.
+    """
+    path = _find(name_or_path)
+    name, sections = _read(path)
+    specs: dict[Modality, Spec] = {modality: _describe(path, modality, section) for modality, section in sections.items()}
+    try:
+        return Space(name, specs)
+    except ValueError as problem:
+        raise EncoderError(f"{path}: {problem}") from problem
+
+
+def catalogue() -> list[Entry]:
+    """Every space and every encoder that can be named, for `sensorium encoders`; downloads nothing and never fails as a whole."""
+    return [*(_space_entry(name) for name in SPACES), *(_encoder_entry(name) for name in registry.names())]
+
+
+def _find(name_or_path: str) -> Path:
+    if name_or_path in SPACES:
+        return Path(str(files("encoders").joinpath(SPACES[name_or_path])))
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    hint = registry.nearest(name_or_path, [*SPACES])
+    raise EncoderError(f"there is no space and no file {name_or_path!r}{hint}; give one of {', '.join(SPACES)}, or the path of a TOML file")
+
+
+def _read(path: Path) -> tuple[str, Sections]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise EncoderError(f"{path} is no TOML file: {problem}") from problem
+    for key in values:
+        if key != "name" and key not in MODALITIES:
+            raise EncoderError(
+                f"{path}: unknown key {key!r}{registry.nearest(key, ['name', *MODALITIES])}; allowed: name, {', '.join(MODALITIES)}"
+            )
+    if not isinstance(values.get("name"), str) or not values["name"]:
+        raise EncoderError(f'{path}: the space has no name; write name = "…" at the top')
+    return values["name"], {m: _section(path, m, values[m]) for m in MODALITIES if m in values}
+
+
+def _section(path: Path, modality: Modality, section: Any) -> dict[str, Any]:
+    if not isinstance(section, dict) or not isinstance(section.get("encoder"), str):
+        raise EncoderError(f'{path}: [{modality}] names no encoder; write encoder = "…", one of {", ".join(registry.names())}')
+    return section
+
+
+def _describe(path: Path, modality: Modality, section: Mapping[str, Any]) -> Spec:
+    options = {key: value for key, value in section.items() if key not in {"encoder", "weights", "revision"}}
+    weights, revision = section.get("weights", ""), section.get("revision", "")
+    if not isinstance(weights, str) or not isinstance(revision, str):
+        raise EncoderError(f"{path}: [{modality}] weights and revision are texts, got {weights!r} and {revision!r}")
+    try:
+        spec = registry.describe(section["encoder"], _from(path, weights, revision), revision, **options)
+    except EncoderError as problem:
+        raise EncoderError(f"{path}: [{modality}] {problem}") from problem
+    if spec.modality != modality:
+        raise EncoderError(f"{path}: [{modality}] encoder {spec.encoder!r} embeds {spec.modality}; move it to [{spec.modality}]")
+    return spec
+
+
+def _from(path: Path, weights: str, revision: str) -> str:
+    """Weights as seen from the file: a relative folder starts beside it, never where the command happens to be typed."""
+    if not weights or revision or weights.startswith(PACKAGE):
+        return weights
+    folder = Path(weights).expanduser()
+    beside = path.parent / folder
+    return str(beside.resolve()) if beside.is_dir() or folder.is_dir() else weights
+
+
+def _space_entry(name: str) -> Entry:
+    _, sections = _read(_find(name))
+    here = all(is_here(section["weights"], section.get("revision", "")) for section in sections.values())
+    licences = sorted({section.get("licence", "") for section in sections.values()})
+    try:
+        dimension = load_space(name).dimension if here else None
+    except EncoderError as problem:
+        return Entry("space", name, tuple(sections), None, " and ".join(licences), here, str(problem))
+    return Entry("space", name, tuple(sections), dimension, " and ".join(licences), here)
+
+
+def _encoder_entry(name: str) -> Entry:
+    """A family of the project works with any weights; an outsider's may come with its own, and then describes itself unasked."""
+    try:
+        family = registry.find(name)
+    except EncoderError as problem:
+        return Entry("encoder", name, (), problem=str(problem))
+    if name in registry.ENCODERS:
+        return Entry("encoder", name, (family.modality,))
+    try:
+        spec = registry.describe(name)
+    except Exception:  # noqa: BLE001 - foreign code, which may need weights to be named
+        return Entry("encoder", name, (family.modality,))
+    return Entry("encoder", name, (family.modality,), spec.dimension, spec.licence, here=True)
