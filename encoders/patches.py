@@ -1,0 +1,102 @@
+"""From pixels to the square patches that a vision transformer reads."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+RESAMPLES = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+FITS = ("crop", "stretch")
+
+
+def resize_and_crop(picture: np.ndarray, size: int, resample: str = "bicubic", fit: str = "crop", edge: int | None = None) -> np.ndarray:
+    """Scale a picture and take the square in its middle.
+
+    Equal to the Pillow image processors of transformers to one of 255 (they round to bytes between resizing and cropping too, but
+    compute all that is then cut away; here a picture of 1 x 100,000 pixels costs no more than another). Filters are widened when
+    scaling down (antialiasing).
+
+    Parameters
+    ----------
+    picture : uint8 (height, width, 3).
+    size : side of the square, in pixels.
+    resample : filter, one of `RESAMPLES`.
+    fit : "crop" scales the shorter side to `edge` and keeps the shape (CLIP); "stretch" makes it `edge` x `edge` (ViT, SigLIP, DeiT).
+    edge : side before cropping; None for `size`, so that "stretch" cuts nothing. Some checkpoints scale to 256 and then take 224.
+
+    Returns
+    -------
+    uint8 (size, size, 3)
+    """
+    edge = size if edge is None else edge
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+        raise ValueError(f"a picture is uint8 (height, width, 3), not {picture.dtype} {picture.shape}")
+    if resample not in RESAMPLES or fit not in FITS:
+        raise ValueError(f"resample is one of {', '.join(RESAMPLES)} and fit one of {', '.join(FITS)}, not {resample!r} and {fit!r}")
+    if not 1 <= size <= edge:
+        raise ValueError(f"a square of {size} pixels cannot be cut from an edge of {edge}; choose 1 <= size <= edge")
+    height, width = picture.shape[:2]
+    shorter = min(height, width)
+    tall, wide = (edge, edge) if fit == "stretch" else (edge * height // shorter, edge * width // shorter)
+    left, right = _span(width, wide, size)
+    top, bottom = _span(height, tall, size)
+    scaled = Image.fromarray(picture).resize((size, size), RESAMPLES[resample], box=(left, top, right, bottom))
+    return np.array(scaled)
+
+
+def _span(length: int, scaled: int, size: int) -> tuple[float, float]:
+    """The part of a side of `length` pixels that becomes the middle `size` of `scaled` ones."""
+    first = (scaled - size) // 2
+    return first * length / scaled, min((first + size) * length / scaled, float(length))
+
+
+def patchify(picture: np.ndarray, patch: int) -> np.ndarray:
+    """Cut a picture into square patches, each flattened: what a patch embedding multiplies with its weights.
+
+    The order is that of SigLIP 2's `convert_image_to_patches`: patches row by row from the top left, inside a patch pixels row by row,
+    and the channels of a pixel together. For a convolution's weights (out, channels, p, p) the embedding is
+    `patches @ weights.transpose(2, 3, 1, 0).reshape(-1, out)`.
+
+    Parameters
+    ----------
+    picture : (height, width, channels); both sides are multiples of `patch`.
+    patch : side p of a patch, in pixels.
+
+    Returns
+    -------
+    (height / p * width / p, p * p * channels), of the picture's type
+    """
+    height, width, channels = picture.shape
+    if patch < 1 or height % patch or width % patch:
+        raise ValueError(f"a picture of {height} x {width} pixels cannot be cut into patches of {patch}; resize it to a multiple first")
+    rows, columns = height // patch, width // patch
+    grid = picture.reshape(rows, patch, columns, patch, channels).transpose(0, 2, 1, 3, 4)  # (rows, columns, p, p, channels)
+    return grid.reshape(rows * columns, patch * patch * channels)
+
+
+def unpatchify(patches: np.ndarray, patch: int, rows: int, columns: int) -> np.ndarray:
+    """The inverse of `patchify`, for one picture or a batch.
+
+    Parameters
+    ----------
+    patches : (..., rows * columns, p * p * channels).
+    patch : side p of a patch, in pixels.
+    rows, columns : of the grid of patches.
+
+    Returns
+    -------
+    (..., rows * p, columns * p, channels)
+    """
+    *batch, count, length = patches.shape
+    if patch < 1 or count != rows * columns or length % (patch * patch):
+        raise ValueError(f"{count} patches of {length} values are no grid of {rows} x {columns} patches of {patch} x {patch} pixels")
+    channels = length // (patch * patch)
+    grid = patches.reshape(*batch, rows, columns, patch, patch, channels)
+    return np.moveaxis(grid, -3, -4).reshape(*batch, rows * patch, columns * patch, channels)
