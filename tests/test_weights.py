@@ -167,7 +167,7 @@ def hub(folder: Path, requests: list[str]) -> Iterator[str]:
 def locate_elsewhere(home: Path, endpoint: str = "") -> subprocess.CompletedProcess[str]:
     """`locate` in a process of its own, for the hub's client reads its environment once."""
     program = f"from encoders import weights; print(weights.locate('org/name', '{COMMIT}')); print(weights.is_here('org/name', '{COMMIT}'))"
-    network = {"HF_ENDPOINT": endpoint} if endpoint else {"HF_HUB_OFFLINE": "1"}
+    network = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"} if endpoint else {"HF_HUB_OFFLINE": "1"}
     environment = {**os.environ, "HF_HOME": str(home), "PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_XET": "1", **network}
     return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
