@@ -11,7 +11,7 @@ import pyarrow as pa
 from lancedb.table import Table
 
 from storage.faults import told
-from storage.replace import replace
+from storage.replace import replace, scan
 from storage.schema import QUARANTINE
 from storage.table import open_table, under
 
@@ -102,7 +102,7 @@ def _read(db: lancedb.DBConnection, name: str, columns: list[str], condition: st
     if table is None:
         return pl.DataFrame(pa.schema([QUARANTINE.field(column) for column in columns]).empty_table())
     with told(f"reading the quarantine of table {name!r}"):
-        return pl.DataFrame(table.to_lance().to_table(columns=columns, filter=condition))
+        return pl.DataFrame(scan(table.to_lance(), columns, condition).to_table())
 
 
 def _chosen(entries: pl.DataFrame, uris: Sequence[str] | None, reason: str | None) -> pl.DataFrame:

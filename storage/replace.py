@@ -26,7 +26,8 @@ Rows = Callable[[], pa.RecordBatchReader]
 """Makes a stream of rows, from its beginning, each time it is called."""
 
 ATTEMPTS = 5
-BATCH = 65_536  # rows of a narrow scan held at once: a few MB
+BATCH = 65_536  # rows of a narrow scan in one batch: a few MB
+AHEAD = 4  # batches and fragments read ahead; the engine's own default grows with the table's fragments
 
 
 def replace(
@@ -79,11 +80,25 @@ def latest(table: Table) -> lance.LanceDataset:
     return table.to_lance()
 
 
+def scan(
+    dataset: lance.LanceDataset, columns: Sequence[str], condition: str | None = None, *, addresses: bool = False
+) -> lance.LanceScanner:
+    """A scan of narrow columns in flat memory, of the rows for which the SQL `condition` holds."""
+    return dataset.scanner(
+        columns=list(columns),
+        filter=condition,
+        with_row_address=addresses,
+        batch_size=BATCH,
+        batch_readahead=AHEAD,
+        fragment_readahead=AHEAD,
+    )
+
+
 def _write(dataset: lance.LanceDataset, rows: Rows | None, columns: list[str]) -> tuple[list[FragmentMetadata], pl.DataFrame]:
     """The stream as fragments that no version names yet, and the narrow columns of what went into them."""
     schema = pa.schema([dataset.schema.field(name) for name in columns])
     if rows is None:
-        return [], _frame(schema.empty_table())
+        return [], pl.DataFrame(schema.empty_table())
     reader = rows()
     if not reader.schema.equals(dataset.schema, check_metadata=False):
         raise TableError("refused", f"rows have the columns {_columns(reader.schema)}; the table has {_columns(dataset.schema)}")
@@ -92,11 +107,11 @@ def _write(dataset: lance.LanceDataset, rows: Rows | None, columns: list[str]) -
     def witnessed() -> Iterator[pa.RecordBatch]:
         for batch in reader:
             # `take` copies; a slice would keep the vectors of the batch alive
-            narrow.append(pa.table(batch.select(columns)).take(pa.array(range(batch.num_rows), pa.int64())))
+            narrow.append(pa.table(batch.select(columns)).take(np.arange(batch.num_rows)))
             yield batch
 
     fragments = write_fragments(pa.RecordBatchReader.from_batches(reader.schema, witnessed()), dataset)
-    return fragments, _frame(pa.concat_tables([schema.empty_table(), *narrow]))
+    return fragments, pl.DataFrame(pa.concat_tables([schema.empty_table(), *narrow]))
 
 
 def _commit(
@@ -137,18 +152,15 @@ def _addresses(dataset: lance.LanceDataset, key: str, keys: Sequence[str]) -> np
     """Addresses of the rows of `keys`: uint64, fragment in the upper half, offset in the lower."""
     wanted = pa.array(keys, pa.string())
     found = [np.empty(0, np.uint64)]
-    for batch in dataset.scanner(columns=[key], with_row_address=True, batch_size=BATCH).to_batches():
+    for batch in scan(dataset, [key], addresses=True).to_batches():
         found.append(batch["_rowaddr"].filter(pc.is_in(batch[key], value_set=wanted)).to_numpy())
     return np.concatenate(found)
 
 
 def _found(dataset: lance.LanceDataset, keys: Sequence[str], columns: list[str]) -> pl.DataFrame:
     wanted = pa.array(keys, pa.string())
-    batches = [
-        batch.filter(pc.is_in(batch[columns[0]], value_set=wanted))
-        for batch in dataset.scanner(columns=columns, batch_size=BATCH).to_batches()
-    ]
-    return _frame(pa.Table.from_batches(batches, pa.schema([dataset.schema.field(name) for name in columns])))
+    batches = [batch.filter(pc.is_in(batch[columns[0]], value_set=wanted)) for batch in scan(dataset, columns).to_batches()]
+    return pl.DataFrame(pa.Table.from_batches(batches, pa.schema([dataset.schema.field(name) for name in columns])))
 
 
 def _refuse_misfits(sent: pl.DataFrame, keys: Sequence[str], identity: Sequence[str]) -> None:
@@ -167,13 +179,6 @@ def _compare(sent: pl.DataFrame, found: pl.DataFrame, identity: Sequence[str], n
     keys = [frame[identity[0]].n_unique() for frame in (sent, found)]
     counts = f"{sent.height} rows of {keys[0]} keys were sent, {found.height} of {keys[1]} are there"
     raise TableError("read back", f"table {name!r} does not hold what was committed: {counts}; is another writer at work? Run again")
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    if not isinstance(frame, pl.DataFrame):
-        raise TypeError(f"expected a table, got {type(frame).__name__}")
-    return frame
 
 
 def _columns(schema: pa.Schema) -> str:

@@ -14,7 +14,7 @@ from lancedb.table import Table
 from storage import embedding, schema
 from storage.errors import TableError
 from storage.faults import told
-from storage.replace import BATCH, Rows, replace
+from storage.replace import Rows, replace, scan
 
 SPACE = b"sensorium.space"
 GENERATION = b"sensorium.generation"
@@ -86,7 +86,7 @@ def present(table: Table, root: str) -> pl.DataFrame:
     `root` is the source: the object of that URI and all below it. Reads narrow columns of each object's first segment.
     """
     with told(f"reading table {table.name!r}"):
-        scanner = table.to_lance().scanner(columns=list(PRESENT), filter=f"segment = 0 AND {under(root)}", batch_size=BATCH)
+        scanner = scan(table.to_lance(), PRESENT, f"segment = 0 AND {under(root)}")
         return _frame(scanner.to_batches(), scanner.projected_schema)
 
 
@@ -118,7 +118,7 @@ def rows_with_content(table: Table, version: int, hashes: Sequence[str]) -> pa.R
 def count(table: Table) -> pl.DataFrame:
     """Objects and rows by modality, sorted by it: columns modality, objects, rows."""
     with told(f"counting table {table.name!r}"):
-        scanner = table.to_lance().scanner(columns=["modality", "segment"], batch_size=BATCH)
+        scanner = scan(table.to_lance(), ["modality", "segment"])
         parts = [_count(pl.DataFrame(batch)) for batch in scanner.to_batches()]
         empty = pl.DataFrame(schema={"modality": pl.String, "objects": pl.UInt32, "rows": pl.UInt32})
         return pl.concat([empty, *parts]).group_by("modality").sum().sort("modality")

@@ -68,6 +68,12 @@ def test_an_empty_table_and_one_small_change_are_not_worth_a_version(media: Tabl
     assert upkeep.tidy(media) == (version, 0, 0, 0)
 
 
+def test_a_few_small_fragments_are_left_alone(media: Table) -> None:
+    many(media, upkeep.SMALL_FRAGMENTS - 1)
+    assert upkeep.tidy(media).merged == 0
+    assert fragments(media) == upkeep.SMALL_FRAGMENTS - 1
+
+
 def test_fragments_that_lost_a_tenth_of_their_rows_are_rewritten(media: Table) -> None:
     put(media, {str(k): ("v1", 1) for k in range(100)})
     upkeep.tidy(media)
