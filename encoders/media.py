@@ -121,8 +121,10 @@ def is_cut_short(source: Source) -> bool:
         head = stream.read(12)
         if head[8:] == b"WEBP":
             return int.from_bytes(head[4:8], "little") + 8 > size
-        while head[4:8].isalpha() and (length := int.from_bytes(head[:4], "big")) >= 8 and end < size:
+        is_box = head[4:8] == b"ftyp"
+        while is_box and end < size and (length := int.from_bytes(head[:4], "big")) >= 8:
             end += length
             stream.seek(end)
-            head = stream.read(12)
+            head = stream.read(8)
+            is_box = head[4:].isalpha()
     return end > size

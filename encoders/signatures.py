@@ -59,20 +59,20 @@ _ASCII_FORMATS = frozenset({"pdf", "postscript", "rtf"})
 def sniff(head: bytes) -> str:
     """What the first `HEAD` bytes say.
 
-    Plain readable text is "text" even if it begins like a binary format ("BM", "RIFF"): those hold control characters soon after.
+    Readable text without a NUL is "text" even if it begins like a binary format ("BM", "RIFF").
 
     Returns
     -------
-    "image", "audio" or "text" for the formats that are read; "video"; the word of a format that is not read ("pdf", "zip", ...);
-    "mp4" for a container that does not tell here whether it holds pictures; "empty"; "unknown"
+    "image", "audio" or "text" for the formats that are read; "video"; the word of a format that is not read ("pdf", "zip", ...); "mp4" for a
+    container that does not tell here whether it holds pictures; "empty"; "unknown"
     """
     head = head[:HEAD]
     if not head:
         return "empty"
     magic, word = _magic(head)
-    if word and (word in _ASCII_FORMATS or not magic.isascii() or not magic.decode().isprintable()):
-        return word
-    return "text" if is_text(head) else word or _structure(head) or "unknown"
+    word = word or _structure(head)
+    certain = word in _ASCII_FORMATS or not magic.isascii() or not magic.decode().isprintable() or (word and 0 in head)
+    return word if certain else "text" if is_text(head) else word or "unknown"
 
 
 def _magic(head: bytes) -> tuple[bytes, str]:

@@ -237,4 +237,4 @@ def _log_energy(spectra: np.ndarray, filters: np.ndarray, floor: float) -> np.nd
     """Natural logarithm of the energy in each band, float32: sums of positive numbers keep their precision in float32."""
     power = np.square(spectra.real, dtype=np.float32) + np.square(spectra.imag, dtype=np.float32)
     energy: np.ndarray = np.maximum(power @ filters.astype(np.float32), np.float32(floor))
-    return np.log(energy, out=energy)
+    return np.log(energy, out=energy)  # type: ignore[no-any-return]
