@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from encoders.errors import EmptyError, LimitError, UnreadableError
 from encoders.media import Limits, Source, check_bytes, is_cut_short, open_source

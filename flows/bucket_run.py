@@ -230,15 +230,18 @@ def _nothing_present() -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(LISTING.empty_table())).with_columns(content_hash=pl.lit(""), modality=pl.lit(""))
 
 
-def open_run(settings: EmbedSettings) -> BucketRun:
+def open_run(settings: EmbedSettings, *, only_plan: bool = False) -> BucketRun:
     """Do everything that can refuse a run before any work: space, source, database, generation. Writes nothing.
+
+    `only_plan` takes a database folder that is not there for an empty database, instead of making it.
 
     Raises SettingsError, EncoderError, SourceError, TableError or RefusedError, each one clear message.
     """
     space = load_space(settings.space)
     source = open_source(settings.source)
     source.check()
-    db = table.connect(settings.database)
+    nowhere = only_plan and "://" not in settings.database and not Path(settings.database).expanduser().exists()
+    db = table.connect("memory://" if nowhere else settings.database)
     existing = table.open_table(db, settings.table)
     if existing is not None:
         refuse_other_generation(existing, space, settings)

@@ -103,7 +103,7 @@ def embed(
             limits={"seconds": seconds},
         )
         if plan:
-            _print_plan(open_run(asked), as_json)
+            _print_plan(open_run(asked, only_plan=True), as_json)
             return
         account, verdict, good = _embed(asked, direct)
         print_json(account.to_dict()) if as_json else display.show_account(account, verdict)

@@ -12,8 +12,9 @@ import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from encoders.spec import Modality
@@ -28,7 +29,9 @@ from tasks.prepare import Preparation, PreparedShard, prepare
 from tasks.report import Account, markdown
 
 VERBS: dict[Modality, str] = {"image": "patch", "audio": "stft", "text": "tokenise"}
-THREADS = 16  # tasks in flight are bounded by `ahead`; idle threads cost nothing
+RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(
+    max_workers=16
+)  # tasks in flight are bounded by `ahead`; idle threads cost nothing
 
 # A run's state is what can be read back from the table: nothing is cached, and no result is kept beyond its use.
 PLAIN: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE}
@@ -38,7 +41,7 @@ PLAIN: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE}
     name="embed",
     flow_run_name="embed {settings.source} into {settings.table}",
     persist_result=False,
-    task_runner=ThreadPoolTaskRunner(max_workers=THREADS),
+    task_runner=RUNNER,  # type: ignore[arg-type]  # its futures are a subclass of what the flow is typed to take
 )
 def embed(settings: EmbedSettings) -> State[Any]:
     """Embed what a source holds and the table does not yet; fail if too much of it could not be embedded.
@@ -88,6 +91,7 @@ def _as_tasks(bucket_run: BucketRun) -> MakeSteps:
     They close over what is common to all shards, because Prefect walks through every parameter in search of futures.
     """
     bar = create_progress_artifact(0.0, key="embed-progress", description=f"{bucket_run.source.root}: no shard yet")
+    assert isinstance(bar, UUID)  # noqa: S101 - a coroutine only inside an async flow
 
     @contextmanager
     def steps(preparation: Preparation, encoding: Encoding, committer: Committer, count: int) -> Iterator[Steps]:

@@ -102,7 +102,7 @@ def _send_last_lines() -> None:
     """Log lines are sent in the background; those that come after the server has stopped would be complained about."""
     from prefect.logging.handlers import APILogHandler
 
-    APILogHandler.flush()
+    APILogHandler().flush()
 
 
 def api_is_configured() -> bool:

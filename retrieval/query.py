@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from encoders.chunks import chunks
+from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
 from encoders import pictures, registry, sounds, texts
+from encoders.chunks import chunks
 from encoders.media import Limits, settle
 from encoders.spec import Encoder, Modality, Space
 from encoders.stacking import alone
@@ -126,7 +127,8 @@ class Searcher:
 
     def _nearest(self, vector: np.ndarray, where: str, limit: int) -> Iterator[Hit]:
         try:
-            found = self.table.search(vector, vector_column_name="vector").distance_type("cosine").nprobes(20).refine_factor(10)
+            found = cast("LanceVectorQueryBuilder", self.table.search(vector, vector_column_name="vector"))
+            found = found.distance_type("cosine").nprobes(20).refine_factor(10)
             found = found.where(where) if where else found
             rows = found.limit(limit).select([*COLUMNS, "_distance"]).to_list()
         except (OSError, RuntimeError, ValueError) as problem:

@@ -136,7 +136,7 @@ def _vectors(encoder: Encoder, window: prepared.Prepared, encoding: Encoding, la
     tally.encoded += len(window)
     bad, reasons = batches.check_vectors(vectors, encoder.spec.dimension)
     for row in np.flatnonzero(bad):
-        _fail(tally, window, [row], "check", "bad vector", f"its vector is refused: {reasons[row]}")
+        _fail(tally, window, [int(row)], "check", "bad vector", f"its vector is refused: {reasons[row]}")
     good = np.flatnonzero(~bad)
     if len(good) >= SUSPICIOUS and batches.all_same(vectors[good]) and _differ(window, good):
         raise EncoderError(

@@ -50,7 +50,8 @@ class Plan:
     waiting : objects in quarantine that have not changed since.
     skipped : objects of no medium that the space reads, counted by type.
     vanished : URIs whose rows the table holds and the source no longer lists (or no longer lists as a medium).
-    released : quarantined URIs that the source no longer lists.
+    released : quarantined URIs that the source no longer lists, or whose rows are in the table as they should be (a run was killed
+        after its commit).
     """
 
     listed: int
@@ -102,7 +103,7 @@ def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame,
         waiting=held.filter("waiting").select(columns),
         skipped=_count_types(skipped),
         vanished=present.join(readable, on="uri", how="anti").get_column("uri"),
-        released=quarantine.join(readable, on="uri", how="anti").get_column("uri"),
+        released=quarantine.join(held.filter(~pl.col("same")), on="uri", how="anti").get_column("uri"),
     )
 
 
@@ -141,4 +142,4 @@ def shards(todo: pl.DataFrame, most_objects: int, most_bytes: int) -> Iterator[S
                 first, held = row, 0
             held += size
         for number, (a, b) in enumerate(zip(cuts, [*cuts[1:], group.height], strict=True)):
-            yield Shard(f"{modality}-{number:04d}", modality, group.slice(a, b - a))  # type: ignore[arg-type]
+            yield Shard(f"{modality}-{number:04d}", modality, group.slice(a, b - a))

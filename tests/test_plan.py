@@ -93,6 +93,11 @@ def test_a_quarantined_object_that_left_the_source_is_released():
     assert plan([], quarantine=[obj("a.png")]).released.to_list() == [f"{ROOT}/a.png"]
 
 
+def test_an_embedded_object_that_a_killed_run_left_in_quarantine_is_released():
+    result = plan([obj("a.png")], [obj("a.png")], [obj("a.png", etag="old")])
+    assert (result.unchanged, result.released.to_list()) == (1, [f"{ROOT}/a.png"])
+
+
 names = st.lists(st.sampled_from(["a.png", "b.png", "c.wav", "d.txt", "e.pdf", "f", "g.mp4"]), unique=True)
 sizes = st.integers(1, 2)
 

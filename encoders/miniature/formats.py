@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
+import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
