@@ -42,14 +42,14 @@ def _has_few_controls(data: bytes) -> bool:
 def wide_charset(head: bytes) -> str | None:
     """The encoding that a byte order mark names or NUL bytes make evident, or None: one byte a character, or UTF-8.
 
-    Text in UTF-16 without a mark shows NULs at every second byte wherever it is ASCII (spaces and line ends at least): nearly all
-    at odd places (little-endian) or at even places (big-endian).
+    Text in UTF-16 without a mark has a NUL in every character of ASCII and Latin-1, at odd places (little-endian) or at even places
+    (big-endian). That is evident where it holds for at least half of all characters; Chinese needs its mark.
     """
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if 20 * max(even, odd) < len(head) or 4 * min(even, odd) > max(even, odd):
+    if 4 * max(even, odd) < len(head) or 4 * min(even, odd) > max(even, odd):
         return None
     name = "utf-16-le" if odd > even else "utf-16-be"
     return name if _decodes(head, name) else None

@@ -66,7 +66,7 @@ def windows(source: Source, sampling_rate: int, samples: int, limits: Limits | N
     Raises
     ------
     EmptyError("empty"), LimitError("too many bytes" | "too long"),
-    UnreadableError("corrupt" | "truncated" | "no sound" | "other content" | "not finite")
+    UnreadableError("corrupt" | "truncated" | "no sound" | "unknown codec" | "other content" | "not finite")
         also after some windows have been given: take an object's windows only when all have come.
     """
     if sampling_rate < 1 or samples < 1:
@@ -74,22 +74,24 @@ def windows(source: Source, sampling_rate: int, samples: int, limits: Limits | N
     limits = limits or Limits()
     size = check_bytes(source, limits)
     with open_source(source) as stream:
+        if is_cut_short(source):
+            raise UnreadableError("truncated", "the object ends within a box whose length its header states; upload it again")
         _check_whole_wav(stream, size)
         counts_frames = _counts_frames(stream)
         stream.seek(0)
-        with _open_container(source, stream) as container:
+        with _open_container(stream) as container:
             pieces = _decoded(container, _audio_stream(container), counts_frames, limits)
             yield from _cut(_resampled(pieces, sampling_rate), sampling_rate, samples)
 
 
-def _open_container(source: Source, stream: BinaryIO) -> Any:
+def _open_container(stream: BinaryIO) -> Any:
     # One megabyte a read instead of 32 kB; a packet of WAV as large as FFmpeg allows: both only for speed.
     try:
         return av.open(
             stream, metadata_errors="replace", buffer_size=2**20, container_options={"format_whitelist": _CONTAINERS, "max_size": "65536"}
         )
     except av.FFmpegError as error:
-        reason = "truncated" if isinstance(error, EOFError) or is_cut_short(source) else "corrupt"
+        reason = "truncated" if isinstance(error, EOFError) else "corrupt"
         raise UnreadableError(reason, f"no sound can be read from it ({error.strerror}); replace it, or remove it") from error
 
 
@@ -99,6 +101,10 @@ def _audio_stream(container: Any) -> Any:
     if not container.streams.audio:
         raise UnreadableError("no sound", f"the object ({container.format.name}) holds no sound; remove it or replace it")
     stream: Any = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise UnreadableError(
+            "unknown codec", f"the object ({container.format.name}) is packed with a codec that FFmpeg does not know; convert it"
+        )
     stream.codec_context.thread_count = 1
     return stream
 
@@ -118,7 +124,7 @@ def _decoded(container: Any, stream: Any, counts_frames: bool, limits: Limits) -
     if held is None:
         raise EmptyError("empty", "the sound has no samples; remove it")
     rate, samples = held
-    slack = 64 / rate if lossless else 0.2
+    slack = 64 / rate if lossless else max(0.2, (promised or 0.0) / 100)
     if promised and seconds < promised - slack:
         raise UnreadableError(
             "truncated", f"only {seconds:.2f} s of the {promised:.2f} s that the header promises can be decoded; upload it again"
@@ -212,7 +218,7 @@ def _cut(pieces: Iterator[Piece], sampling_rate: int, samples: int) -> Iterator[
 
 
 def _check_length(seconds: float, limits: Limits) -> None:
-    if seconds > limits.sound_seconds:
+    if seconds > limits.sound_seconds * (1 + 1e-9):  # sums of thousands of frames are not exact
         raise LimitError(
             "too long", f"the sound lasts {seconds:,.0f} s or more, allowed are {limits.sound_seconds:,.0f} s; raise the limit or split it"
         )

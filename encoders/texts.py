@@ -16,7 +16,6 @@ BLOCK = 2**16
 
 # A tag, comment or script that goes on for longer is not HTML that a person wrote; the parser holds it in memory until it ends.
 _LONGEST_TAG = 2**23
-_LONGEST_END = 2**12
 
 _HIDDEN = frozenset({"script", "style"})
 _CELLS = frozenset({"td", "th"})
@@ -122,9 +121,9 @@ def _shown(texts: Iterator[str]) -> Iterator[str]:
                 "corrupt", f"a tag, comment or script of the HTML is longer than {_LONGEST_TAG:,} characters; repair it, or remove it"
             )
     reader.feed("".join(waiting))
-    # What is still held back is an unfinished tag, comment or script, which nobody sees, or a few characters after the last "&". The parser
-    # would look for a tag at every "<" of it, in time that grows with the square of its length.
-    if len(reader.rawdata) < _LONGEST_END:
+    # What is held back is an unfinished tag or comment, which nobody sees (and some versions of the parser search again from every "<"
+    # of it), or the characters after a last "&".
+    if not reader.rawdata.startswith("<"):
         reader.close()
     yield from reader.take()
 
