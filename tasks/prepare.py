@@ -24,6 +24,8 @@ from tasks.segments import Failure, Item, Ready
 T = TypeVar("T")
 R = TypeVar("R")
 
+# What may be otherwise tomorrow although the object is the same: the next run tries such an object again by itself.
+PASSING = frozenset({"vanished", "denied"})
 FETCHES = 16  # objects of a shard that are on their way at once
 
 
@@ -157,7 +159,7 @@ def _fetch(row: tuple[int, str], preparation: Preparation) -> _Fetched | Failure
         with path.open("rb") as file:
             content_hash = hashlib.file_digest(file, "sha256").hexdigest()
     except ObjectError as problem:
-        return Failure(index, "fetch", problem.reason, problem.message, problem.retryable)
+        return Failure(index, "fetch", problem.reason, problem.message, problem.retryable or problem.reason in PASSING)
     except OSError as problem:
         return Failure(index, "fetch", "unavailable", f"{type(problem).__name__}: {problem}", retryable=True)
     return _Fetched(index, uri, path, content_hash, stamp, path.is_relative_to(preparation.scratch))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -30,3 +34,27 @@ def prefect_server(own_environment):
     server.wait()
     yield f"{server.url}/api"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """Endpoint of a real S3 server process on loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+def _wait_for(port, process):
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert process.poll() is None, "the S3 server did not start"
+            time.sleep(0.1)
+    raise TimeoutError("the S3 server did not answer within 30 s")

@@ -7,8 +7,6 @@ import json
 import pickle
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.parse
@@ -57,29 +55,8 @@ MARKERS = ["folder/", "folder/sub/"]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(port, process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert process.poll() is None, "the S3 server did not start"
-            time.sleep(0.1)
-    raise TimeoutError("the S3 server did not answer within 30 s")
+def server(s3_server: str) -> str:
+    return s3_server
 
 
 @pytest.fixture(autouse=True)

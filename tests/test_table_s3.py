@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import boto3
@@ -19,32 +14,10 @@ from storage.errors import TableError
 NAMELESS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(port, process)
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert process.poll() is None, "the S3 server did not start"
-            time.sleep(0.1)
-
-
 @pytest.fixture
-def database(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def database(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     settings = {
-        "AWS_ENDPOINT_URL": server,
+        "AWS_ENDPOINT_URL": s3_server,
         "AWS_ALLOW_HTTP": "true",
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
@@ -52,7 +25,7 @@ def database(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=server).create_bucket(Bucket="vectors")
+    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket="vectors")
     return "s3://vectors/a prefix/database"
 
 
