@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
 from encoders import pictures, registry, sounds, texts
-from encoders.chunks import chunks
+from encoders.context import fitted
 from encoders.media import Limits, settle
 from encoders.spec import Encoder, Modality, Space
 from encoders.stacking import alone
@@ -110,9 +110,8 @@ class Searcher:
             return np.concatenate([encoder.encode(alone(encoder.prepare(w.samples))) for w in windows])
         return self._of_text(texts.blocks(query, query.name, Limits()), encoder)
 
-    def _of_text(self, words: Iterator[str] | Sequence[str], encoder: Any) -> np.ndarray:
-        cut = encoder.spec.preprocessing["chunk"]
-        parts = [chunk.text for chunk in chunks(words, encoder.tokenizer, cut["size"], cut["overlap"])]
+    def _of_text(self, words: Iterable[str], encoder: Encoder) -> np.ndarray:
+        parts = [chunk.text for chunk in fitted(encoder, words)]
         if not parts:
             raise QueryError("the query is empty; give some words, or the path of a picture or sound")
         return np.concatenate([encoder.encode(alone(encoder.prepare(part))) for part in parts])

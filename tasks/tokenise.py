@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-from encoders.chunks import chunks
 
 from encoders import texts
+from encoders.context import fitted
 from encoders.media import Limits, Source
+from encoders.spec import Encoder
 from tasks.segments import Segment
 
 
-def tokenise(encoder: Any, source: Source, name: str, limits: Limits) -> Iterator[Segment]:
+def tokenise(encoder: Encoder, source: Source, name: str, limits: Limits) -> Iterator[Segment]:
     """Yield one segment per chunk, with its start and end in characters of the text without tags.
 
-    The chunk's size and overlap in tokens stand in the spec's preprocessing under "chunk"; the encoder's `tokenizer` counts them.
+    Chunks are as large as the encoder's context allows.
     """
-    cut = encoder.spec.preprocessing["chunk"]
-    for chunk in chunks(texts.blocks(source, name, limits), encoder.tokenizer, cut["size"], cut["overlap"]):
+    for chunk in fitted(encoder, texts.blocks(source, name, limits)):
         yield Segment(encoder.prepare(chunk.text), chunk.start, chunk.end, chunk.text)
