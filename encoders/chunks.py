@@ -30,6 +30,7 @@ _SPACE = re.compile(rf"[\s{_CJK}]")
 _DARK = re.compile(r"\S")
 
 # What stays with the character before it, besides marks: joiners, skin tones, tags of flags; closing punctuation.
+_LONGEST_CHARACTER = 64
 _JOINER = "\u200d"
 _STAYING = frozenset(
     ["\u200c", _JOINER, *map(chr, range(0x1F3FB, 0x1F400)), *map(chr, range(0xE0020, 0xE0080)), *"，。！？；：、…”’」』）》】"]
@@ -52,7 +53,7 @@ class Chunk:
 def chunks(blocks: Iterable[str], tokenizer: Tokenizer, size: int, overlap: int) -> Iterator[Chunk]:
     """Cut a text into chunks of at most `size` tokens.
 
-    A chunk ends at the last paragraph or sentence that ends in its second half, else at the last clause in its last quarter, else
+    A chunk ends at the last paragraph or sentence that ends in its last third, else at the last clause in its last sixth, else
     at the last word; inside a word only where one word exceeds the size, and never inside a character as readers see it (a letter
     with its accents, an emoji with its modifiers). Every chunk is tokenised once more as it stands, and divided if that gives
     more than `size` after all.
@@ -81,7 +82,7 @@ def chunks(blocks: Iterable[str], tokenizer: Tokenizer, size: int, overlap: int)
         offset, covered = offset + start, covered - start
         text = text[start:] + segment
         cuts, start, covered = _cuts(text, covered, size, overlap, count, final)
-        for first, last in _fitting(text, cuts, size, count):
+        for first, last in cuts:
             yield Chunk(offset + first, offset + last, text[first:last])
 
 
@@ -109,17 +110,20 @@ class _Counter:
         self._tokenizer = tokenizer
         self._known: dict[str, int] = {}
 
-    def exactly(self, texts: list[str]) -> list[int]:
-        """Tokens of each text as it stands."""
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    def exactly(self, text: str) -> int:
+        """Tokens of a text as it stands."""
+        return self._of_each([text])[0]
 
     def remembered(self, pieces: list[str]) -> list[int]:
         """Tokens of each short piece, tokenised when first seen."""
         if len(self._known) > _REMEMBERED:
             self._known.clear()
         new = list(set(pieces).difference(self._known))
-        self._known.update(zip(new, self.exactly(new), strict=True))
+        self._known.update(zip(new, self._of_each(new), strict=True))
         return list(map(self._known.__getitem__, pieces))
+
+    def _of_each(self, texts: list[str]) -> list[int]:
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 class _Ruler:
@@ -153,28 +157,45 @@ def _cuts(text: str, covered: int, size: int, overlap: int, count: _Counter, fin
     ruler = _Ruler(text, count)
     cuts: list[tuple[int, int]] = []
     start = 0
-    while (start := _next(_DARK, text, start)) < len(text):
+    while (start := _next_word(text, start)) < len(text):
         furthest = min(ruler.forward(start, size), start + size * _WIDEST_TOKEN, len(text))
-        if furthest + 64 >= len(text) and not final:
+        if furthest + _LONGEST_CHARACTER >= len(text) and not final:
             break
-        half = max(min(ruler.forward(start, size // 2), furthest), covered)
-        end = len(text) if furthest == len(text) else _boundary(text, max(start, covered), half, furthest)
+        preferred = max(min(ruler.forward(start, 2 * size // 3), furthest), covered)
+        end, tokens = _fitting_end(text, start, max(start, covered), preferred, furthest, size, count)
         if end <= covered:
             start = covered  # the overlap left no room for anything new
             continue
-        cuts.append((start, end))
-        again = _word_start(text, ruler.backward(end, overlap), end) if overlap and end < len(text) else end
-        start, covered = max(start + 1, again), end
+        covered = end
+        if 0 < tokens <= size:
+            cuts.append((start, start + len(text[start:end].rstrip())))
+        start = _overlapping(text, start, end, ruler.backward(end, overlap)) if overlap and tokens and end < len(text) else end
     return cuts, start, max(covered, start)
 
 
-def _boundary(text: str, start: int, half: int, furthest: int) -> int:
+def _fitting_end(text: str, start: int, low: int, preferred: int, furthest: int, size: int, count: _Counter) -> tuple[int, int]:
+    """The best end of the chunk that begins at `start`, and how many tokens it then has: more than `size` only if it is one code point."""
+    end = len(text) if furthest == len(text) else _boundary(text, low, preferred, furthest)
+    while (tokens := count.exactly(text[start:end].rstrip())) > size and end - start > 1:
+        length = len(text[start:end].rstrip())
+        furthest = start + max(1, min(length - 1, length * size // tokens))
+        nearer = _boundary(text, low, min(preferred, furthest), furthest)
+        end = nearer if nearer < end else furthest
+    return end, tokens
+
+
+def _boundary(text: str, start: int, preferred: int, furthest: int) -> int:
     """The best place to end a chunk, after `start`, up to `furthest` and the white space behind it."""
-    high = _next(_DARK, text, furthest)
-    for pattern, low in ((_PARAGRAPH, half), (_SENTENCE, half), (_CLAUSE, (half + high) // 2), (_WORD, start)):
+    high = _next_word(text, furthest)
+    for pattern, low in ((_PARAGRAPH, preferred), (_SENTENCE, preferred), (_CLAUSE, (preferred + high) // 2), (_WORD, start)):
         if match := pattern.match(text, low, high):
             return _whole(text, start, match.end())
     return _whole(text, start, furthest)
+
+
+def _overlapping(text: str, start: int, end: int, back: int) -> int:
+    """Where the chunk after text[start:end] begins, if it is to repeat what follows `back`: never the first half, and whole words."""
+    return max(start + 1, _word_start(text, max(back, (start + end) // 2), end))
 
 
 def _word_start(text: str, start: int, end: int) -> int:
@@ -184,11 +205,15 @@ def _word_start(text: str, start: int, end: int) -> int:
 
 
 def _whole(text: str, low: int, place: int) -> int:
-    """`place`, or before it, so that no character is divided; `place` if that would go back to `low`."""
-    best = place
-    while best > low and _joined(text, best):
-        best -= 1
-    return best if best > low else place
+    """`place`, or the nearest one before it, else after it, that divides no character; none is before `low`."""
+    before = after = place
+    while before > low and _joined(text, before):
+        before -= 1
+    if before > low:
+        return before
+    while after - place < _LONGEST_CHARACTER and _joined(text, after):
+        after += 1
+    return after if after - place < _LONGEST_CHARACTER else place
 
 
 def _joined(text: str, place: int) -> bool:
@@ -204,27 +229,11 @@ def _joined(text: str, place: int) -> bool:
     if before == _JOINER or after in _STAYING or unicodedata.category(after) in ("Mn", "Me", "Mc"):
         return True
     if before in _FLAG_LETTERS and after in _FLAG_LETTERS:
-        flags = text[max(0, place - 64) : place]
+        flags = text[max(0, place - _LONGEST_CHARACTER) : place]
         return (len(flags) - len(flags.rstrip(_FLAG_LETTERS))) % 2 == 1
     return bool(_HANGUL.match(before + after))
 
 
-def _next(pattern: re.Pattern[str], text: str, start: int) -> int:
-    match = pattern.search(text, start)
+def _next_word(text: str, start: int) -> int:
+    match = _DARK.search(text, start)
     return match.start() if match else len(text)
-
-
-def _fitting(text: str, cuts: list[tuple[int, int]], size: int, count: _Counter) -> Iterator[tuple[int, int]]:
-    """The same stretches without white space around them, divided where they have more than `size` tokens, dropped where they have none."""
-    spans = [_stripped(text, *cut) for cut in cuts]
-    for (start, end), tokens in zip(spans, count.exactly([text[start:end] for start, end in spans]), strict=True):
-        if tokens > size and end - start > 1:
-            middle = _boundary(text, start, start, (start + end) // 2)
-            yield from _fitting(text, [(start, middle), (middle, end)], size, count)
-        elif 0 < tokens <= size:
-            yield start, end
-
-
-def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    piece = text[start:end]
-    return end - len(piece.lstrip()), start + len(piece.rstrip())
