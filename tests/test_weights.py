@@ -104,11 +104,10 @@ def test_one_changed_byte_in_what_is_read_changes_the_digest(bert: Path, copy: P
         weights.verify(copy, weights.digest(bert))
 
 
-def test_swapping_two_files_changes_the_digest(copy: Path):
+def test_the_same_content_under_another_name_changes_the_digest(copy: Path):
+    (copy / "preprocessor_config.json").write_text("{}")
     before = weights.digest(copy)
-    (copy / "config.json").rename(copy / "aside")
-    (copy / "tokenizer_config.json").rename(copy / "config.json")
-    (copy / "aside").rename(copy / "tokenizer_config.json")
+    (copy / "preprocessor_config.json").rename(copy / "processor_config.json")
     assert weights.digest(copy) != before
 
 
@@ -197,5 +196,6 @@ def test_a_download_that_was_cut_short_is_taken_up_again(copy: Path, tmp_path: P
     with hub(copy, []) as endpoint:
         folder = Path(locate_elsewhere(tmp_path / "home", endpoint).stdout.splitlines()[0])
         (folder / "model.safetensors").unlink()
+        shutil.rmtree(folder.parents[1] / "trees")  # newer clients keep a listing there, by which they would notice it themselves
         assert locate_elsewhere(tmp_path / "home", endpoint).returncode == 0
         assert (folder / "model.safetensors").is_file()

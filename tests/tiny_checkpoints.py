@@ -52,7 +52,7 @@ def siglip(folder: Path) -> Path:
     )
     _save(hf.SiglipModel, config, folder)
     hf.models.siglip.SiglipImageProcessorPil(size={"height": 36, "width": 36}).save_pretrained(folder)
-    return _byte_tokenizer(folder, context=24)
+    return _byte_tokenizer(folder, context=24, pad=1)
 
 
 def vit(folder: Path) -> Path:
