@@ -61,9 +61,9 @@ def share_cores(device: str) -> int:
 
     On a CPU each core encodes a batch of its own: a forward pass releases the interpreter, and one thread each is 1.2 to 1.7 times as fast
     as all cores on one batch (two cores: 236 against 199 pictures/s for ViT-Ti/32 in float32, 434 against 351 in bfloat16, batches of 64;
-    10,800 against 5,900 short texts/s for the miniature). Where other processes want the cores too, threads of one pass wait for each other,
-    and it was up to five times as slow (19 pictures/s against 101). Call this before the threads that encode are started. On other devices
-    one pass runs at a time.
+    10,800 against 5,900 short texts/s for the miniature). Where other processes want the cores too, the threads of one pass wait for each
+    other, and it was up to five times as slow (19 pictures/s against 101). Call this before the threads that encode are started.
+    On other devices one pass runs at a time.
     """
     if device.partition(":")[0] != "cpu":
         return 1
