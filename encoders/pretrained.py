@@ -69,6 +69,10 @@ class Pretrained(ABC):
             raise EncoderError(f"{self.spec.weights} gives vectors of {vectors.shape[1]} numbers, its spec says {self.spec.dimension}")
         return vectors
 
+    def warm(self) -> None:
+        """Load the weights now, so that the first `encode` finds them; a pipeline does so while it prepares its first objects."""
+        self._loaded()
+
     def _loaded(self) -> Module:
         if self._model is None:
             with self._lock:

@@ -28,7 +28,7 @@ from storage.lock import sole_writer
 from storage.objects import Source, list_source, open_source
 from storage.schema import LISTING
 from tasks.commit import Committer
-from tasks.encode import Encoding
+from tasks.encode import Encoding, warm
 from tasks.isolate import Workers
 from tasks.plan import Plan, RefusedError, Shard, diff, refuse_mass_deletion, shards
 from tasks.prepare import Contents, Preparation, reading
@@ -175,6 +175,7 @@ class BucketRun:
         limits = Limits(**{name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")})
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch)
         encoding = self._encoding(scratch)
+        warm([encoding.encoders[modality] for modality in plan.todo.get_column("modality").unique(maintain_order=True)])
         committer = Committer(
             self.db, self.settings.table, self.table, self.source.root, self.name, self.space.generation, set(held_back.get_column("uri"))
         )

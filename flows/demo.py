@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -61,15 +64,25 @@ def _show(question: str, hits: list[Hit], manifest: Any) -> None:
 
 
 def _say_what_next(bucket: Path, database: Path, picture: Path, direct: bool) -> None:
+    sensorium, table = _program("sensorium"), quote(str(database))
     lines = [
-        f"sensorium search {quote(str(database))} '一只红色的狗' --modality image",
-        f"sensorium search {quote(str(database))} {quote(str(picture))} --modality audio",
-        f"sensorium status {quote(str(database))}",
-        f"sensorium quarantine list {quote(str(database))}",
-        f"sensorium embed {quote(str(bucket))} {quote(str(database))}      # again: nothing to do",
+        f"{sensorium} search {table} '一只红色的狗' --modality image",
+        f"{sensorium} search {table} {quote(str(picture))} --modality audio",
+        f"{sensorium} status {table}",
+        f"{sensorium} quarantine list {table}",
+        f"{sensorium} embed {quote(str(bucket))} {table}      # again: nothing to do",
     ]
     display.out.print("\n[bold]Next[/bold], type")
     for line in lines:
         display.out.print(f"   {line}", markup=False)
     if not direct:
-        display.out.print("To see the run in Prefect's UI: prefect server start, then open http://127.0.0.1:4200/runs")
+        display.out.print(f"To see the run in Prefect's UI: {_program('prefect')} server start, then open http://127.0.0.1:4200/runs")
+
+
+def _program(name: str) -> str:
+    """How to type a program of this environment: by its name if the shell would find this one, else by its path."""
+    here = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if found is not None and Path(found).resolve() == here.resolve():
+        return name
+    return quote(os.path.relpath(here))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +51,22 @@ class Encoding:
     scratch: Path
     batch: int = 32
     lanes: int = 1
+
+
+def warm(encoders: Iterable[Encoder]) -> threading.Thread:
+    """Start loading weights, one encoder after the other, while the first shards are prepared.
+
+    An encoder that has a method `warm` has weights to load. What goes wrong here is not told: the first `encode` meets it again.
+    """
+
+    def load() -> None:
+        with suppress(Exception):
+            for encoder in encoders:
+                getattr(encoder, "warm", lambda: None)()
+
+    thread = threading.Thread(target=load, name="warm", daemon=True)
+    thread.start()
+    return thread
 
 
 @dataclass(frozen=True)
