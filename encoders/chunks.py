@@ -195,31 +195,28 @@ def _boundary(text: str, start: int, preferred: int, furthest: int) -> int:
 
 def _overlapping(text: str, start: int, end: int, back: int) -> int:
     """Where the chunk after text[start:end] begins, if it is to repeat what follows `back`: never the first half, and whole words."""
-    return max(start + 1, _word_start(text, max(back, (start + end) // 2), end))
-
-
-def _word_start(text: str, start: int, end: int) -> int:
-    """The first beginning of a word from `start` on; `end` if none is before it."""
-    places = (match.end() for match in _SPACE.finditer(text, max(start - 1, 0), end))
-    return next((place for place in places if not _joined(text, place)), end)
+    first = max(back, (start + end) // 2, start + 1)
+    places = (match.end() for match in _SPACE.finditer(text, first - 1, end))
+    return next((place for place in places if not _joined(text, start, place)), end)
 
 
 def _whole(text: str, low: int, place: int) -> int:
     """`place`, or the nearest one before it, else after it, that divides no character; none is before `low`."""
     before = after = place
-    while before > low and _joined(text, before):
+    while before > low and _joined(text, low, before):
         before -= 1
     if before > low:
         return before
-    while after - place < _LONGEST_CHARACTER and _joined(text, after):
+    while after - place < _LONGEST_CHARACTER and _joined(text, low, after):
         after += 1
     return after if after - place < _LONGEST_CHARACTER else place
 
 
-def _joined(text: str, place: int) -> bool:
+def _joined(text: str, origin: int, place: int) -> bool:
     """Whether the code points around `place` are one character to a reader (grapheme cluster, Unicode Standard Annex 29, section 3.1.1).
 
-    Closing punctuation of Chinese and Japanese stays with what it closes, too.
+    Closing punctuation of Chinese and Japanese stays with what it closes, too. No character is divided at `origin`: flags are
+    counted from there.
     """
     if not 0 < place < len(text):
         return False
@@ -229,7 +226,7 @@ def _joined(text: str, place: int) -> bool:
     if before == _JOINER or after in _STAYING or unicodedata.category(after) in ("Mn", "Me", "Mc"):
         return True
     if before in _FLAG_LETTERS and after in _FLAG_LETTERS:
-        flags = text[max(0, place - _LONGEST_CHARACTER) : place]
+        flags = text[origin:place]
         return (len(flags) - len(flags.rstrip(_FLAG_LETTERS))) % 2 == 1
     return bool(_HANGUL.match(before + after))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import chain
 
-from encoders.charset import charset_of, is_readable, is_text
+from encoders.charset import charset_of, is_readable
 from encoders.errors import EmptyError, LimitError, UnreadableError
 from encoders.media import HEAD, Limits, Source, check_bytes, modality_of, open_source, type_of
 
@@ -59,8 +59,6 @@ def blocks(source: Source, name: str, limits: Limits | None = None) -> Iterator[
         raise _too_many(f"at least {size // 4:,}", limits)
     with open_source(source) as stream:
         head = stream.read(HEAD)
-    if not is_text(head):
-        raise UnreadableError("not text", "the object is named as a text but its content is binary; rename it to what it is, or replace it")
     texts = _decoded(source, limits)
     empty = True
     for text in _shown(texts) if _is_html(name, head) else texts:
@@ -108,19 +106,13 @@ def _too_many(found: str, limits: Limits) -> LimitError:
 def _shown(texts: Iterator[str]) -> Iterator[str]:
     """What a reader of HTML sees."""
     reader = _Reader()
-    waiting: list[str] = []
     for text in texts:
-        waiting.append(text)
-        # What the parser holds back is read again with each feed: feeds grow with it, so that the work stays linear.
-        if sum(map(len, waiting)) >= len(reader.rawdata):
-            reader.feed("".join(waiting))
-            waiting.clear()
-            yield from reader.take()
+        reader.feed(text)
+        yield from reader.take()
         if len(reader.rawdata) > _LONGEST_TAG:
             raise UnreadableError(
                 "corrupt", f"a tag, comment or script of the HTML is longer than {_LONGEST_TAG:,} characters; repair it, or remove it"
             )
-    reader.feed("".join(waiting))
     # What is held back is an unfinished tag or comment, which nobody sees (and some versions of the parser search again from every "<"
     # of it), or the characters after a last "&".
     if not reader.rawdata.startswith("<"):

@@ -167,6 +167,13 @@ def test_words_are_whole_where_they_fit(name):
         assert part.end == len(text) or text[part.end].isspace()
 
 
+def test_words_of_any_length_are_whole_where_they_fit():
+    text = " ".join(letter * length for letter, length in zip("abcdefgh" * 9, range(30, 174, 2), strict=True))
+    for part in cut(text, TOKENIZERS["gpt"], 220, 0):
+        assert part.start == 0 or text[part.start - 1].isspace()
+        assert part.end == len(text) or text[part.end].isspace()
+
+
 @EVERY
 def test_closing_punctuation_of_chinese_begins_no_chunk(tokenizer):
     for part in cut(CHINESE * 20, tokenizer, 60, 12):
@@ -191,15 +198,30 @@ def test_chunks_are_well_filled(name):
         assert sum(sizes[:-1]) / len(sizes[:-1]) > 0.75 * 200
 
 
-@EVERY
-def test_no_character_as_readers_see_it_is_divided(tokenizer):
-    text = ODD.replace("नमस्ते", "") * 60
-    starts = {match.start() for match in regex.finditer(r"\X", text)} | {len(text)}
-    for size in (40, 64):
-        parts = cut(text, tokenizer, size, 8)
-        assert {part.start for part in parts} <= starts
+CHARACTERS = [
+    "e\u0301",
+    "👩‍👩‍👧‍👦",
+    "👍🏽",
+    "🇩🇪🇨🇳🇫🇷",
+    "\u1112\u1161\u11ab\u1100\u1173\u11af",
+    "한\u11ab국",
+    "中\ufe00",
+    "का",
+    "🏴\U000e0067\U000e0062\U000e007f",
+    ODD,
+]
+
+
+@pytest.mark.parametrize("name", ["miniature", "bert", "gpt", "xlm"])
+@pytest.mark.parametrize("character", CHARACTERS)
+def test_no_character_as_readers_see_it_is_divided(name, character):
+    text = character * 60
+    places = {match.start() for match in regex.finditer(r"\X", text)} | {len(text)}
+    for size in range(34, 64, 5):
+        parts = cut(text, TOKENIZERS[name], size, 8)
+        assert {part.start for part in parts} <= places
         # White space that a chunk ends with is cut off, and a mark may stand on that.
-        assert {part.end for part in parts if not text[part.end : part.end + 1].isspace()} <= starts
+        assert {part.end for part in parts if not text[part.end : part.end + 1].isspace()} <= places
 
 
 @EVERY
@@ -222,6 +244,8 @@ def test_nothing_is_made_of_white_space(tokenizer, text):
 def test_nothing_is_made_of_what_the_tokenizer_drops():
     assert cut("bcd fgh " * 50_000, TOKENIZERS["vowels"], 10, 2, block=65536) == []
     assert cut("\x01\x02\ufffd" * 5000, TOKENIZERS["bert"], 10, 2) == []
+    text = ("a" + "bcd " * 40) * 100
+    assert len(cut(text, TOKENIZERS["vowels"], 10, 2)) < 3 * len(text) / 160, "an overlap of few tokens is none of many characters"
     parts = cut("bcd " * 30_000 + "a" + " fgh" * 30_000, TOKENIZERS["vowels"], 10, 2, block=65536)
     assert any("a" in part.text for part in parts)
 
@@ -240,8 +264,8 @@ def test_a_character_of_more_tokens_than_fit_is_left_out_and_the_rest_is_not():
 
 
 def test_truncation_and_padding_of_the_tokenizer_are_left_aside():
-    tokenizer = bert()
-    expected = cut(ENGLISH * 5, bert(), 30, 4)
+    tokenizer = gpt()
+    expected = cut(ENGLISH * 5, gpt(), 30, 4)
     tokenizer.enable_truncation(16)
     tokenizer.enable_padding(length=40)
     assert list(chunks([ENGLISH * 5], tokenizer, 30, 4)) == expected

@@ -77,6 +77,7 @@ def test_sixteen_bits_are_scaled_not_clipped(kind):
     expected = np.rint(grey / 257.0)
     found = decode(encoded(grey, kind))
     np.testing.assert_array_equal(found, np.dstack([expected] * 3))
+    assert decode(encoded(grey // 300, kind)).max() == 1, "dark stays dark, whatever its greatest value"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,6 @@ def test_characters_that_lie_across_blocks_are_whole(size, encoding, monkeypatch
     expected_charset = charset_of([text.encode(encoding)])[0]
     monkeypatch.setattr("encoders.texts.charset_of", lambda _: (expected_charset, "strict"))
     monkeypatch.setattr("encoders.texts.BLOCK", size)
-    monkeypatch.setattr("encoders.texts.is_text", lambda _: True)
     assert whole(text.encode(encoding)) == text
 
 
@@ -115,6 +114,8 @@ def test_characters_are_limited_before_and_while_decoding():
         with pytest.raises(LimitError, match=r"too many characters.*1,000 characters"):
             list(blocks(data, "a.html", limits))
     assert "".join(blocks("中".encode() * 1000, "a.txt", limits))
+    with pytest.raises(LimitError, match=r"at least 1,250"):
+        list(blocks(bytes(5000), "unread.txt", limits))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.HTML", "html"), ("a.htm", "html"), ("a.md", "plain"), ("a", "plain"), ("html", "plain")])
