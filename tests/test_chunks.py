@@ -265,10 +265,11 @@ def test_a_character_of_more_tokens_than_fit_is_left_out_and_the_rest_is_not():
 
 def test_truncation_and_padding_of_the_tokenizer_are_left_aside():
     tokenizer = gpt()
-    expected = cut(ENGLISH * 5, gpt(), 30, 4)
-    tokenizer.enable_truncation(16)
+    text = "zygomorphic jackdaws vex quartz sphinxes. " * 9
+    expected = cut(text, gpt(), 30, 4)
+    tokenizer.enable_truncation(3)
     tokenizer.enable_padding(length=40)
-    assert list(chunks([ENGLISH * 5], tokenizer, 30, 4)) == expected
+    assert list(chunks([text], tokenizer, 30, 4)) == expected
     assert tokenizer.truncation and tokenizer.padding, "nor are they changed"
 
 
