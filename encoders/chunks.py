@@ -36,8 +36,11 @@ _STAYING = frozenset(
     ["\u200c", _JOINER, *map(chr, range(0x1F3FB, 0x1F400)), *map(chr, range(0xE0020, 0xE0080)), *"，。！？；：、…”’」』）》】"]
 )
 _FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+# Leading consonants, vowels (with and without a consonant) and trailing consonants of Korean, each followed by what it takes.
 _HANGUL = re.compile(
-    "[\u1100-\u115f\ua960-\ua97c][\u1100-\u11a7\ua960-\ua97c\ud7b0-\ud7c6\uac00-\ud7a3]|[\u1160-\u11a7\ud7b0-\ud7c6\uac00-\ud7a3][\u1160-\u11ff\ud7b0-\ud7fb]|[\u11a8-\u11ff\ud7cb-\ud7fb][\u11a8-\u11ff\ud7cb-\ud7fb]"
+    "[\u1100-\u115f\ua960-\ua97c][\u1100-\u11a7\ua960-\ua97c\ud7b0-\ud7c6\uac00-\ud7a3]"
+    "|[\u1160-\u11a7\ud7b0-\ud7c6\uac00-\ud7a3][\u1160-\u11ff\ud7b0-\ud7fb]"
+    "|[\u11a8-\u11ff\ud7cb-\ud7fb][\u11a8-\u11ff\ud7cb-\ud7fb]"
 )
 
 
@@ -53,13 +56,13 @@ class Chunk:
 def chunks(blocks: Iterable[str], tokenizer: Tokenizer, size: int, overlap: int) -> Iterator[Chunk]:
     """Cut a text into chunks of at most `size` tokens.
 
-    A chunk ends at the last paragraph or sentence that ends in its last third, else at the last clause in its last sixth, else
-    at the last word; inside a word only where one word exceeds the size, and never inside a character as readers see it (a letter
-    with its accents, an emoji with its modifiers). Every chunk is tokenised once more as it stands, and divided if that gives
-    more than `size` after all.
+    A chunk ends at the last paragraph or sentence that ends in its last third, else at the last clause in its last sixth, else at the
+    last word; inside a word only where one word exceeds the size, and never inside a character as readers see it (a letter with its
+    accents, an emoji with its modifiers). Every chunk is tokenised once more as it stands, and ends earlier if that gives more than
+    `size` after all.
 
-    Tokens are counted in words, each word once (60,000 are remembered), which is several times as fast as tokenising the text whole,
-    and the counts are checked as told above. A text of any length is read in segments of 64k characters, and memory is that of a segment.
+    Before that, tokens are counted in words, each word once (60,000 are remembered), which takes a fraction of the time of tokenising the
+    text whole. A text of any length is read in segments of 64k characters, and memory is that of a segment.
 
     Parameters
     ----------

@@ -63,8 +63,8 @@ def sniff(head: bytes) -> str:
 
     Returns
     -------
-    "image", "audio" or "text" for the formats that are read; "video"; the word of a format that is not read ("pdf", "zip", ...); "mp4" for a
-    container that does not tell here whether it holds pictures; "empty"; "unknown"
+    "image", "audio" or "text" for the formats that are read; "video"; the word of a format that is not read ("pdf", "zip", …); "mp4"
+    for a container that does not tell here whether it holds pictures; "empty"; "unknown"
     """
     head = head[:HEAD]
     if not head:

@@ -205,7 +205,7 @@ def _gathered(pieces: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, n
 def _cut(pieces: Iterator[Piece], sampling_rate: int, samples: int) -> Iterator[Window]:
     seconds = samples / sampling_rate
     held, before, count, end = np.zeros(0, np.float32), None, 0, 0.0
-    for piece, end in pieces:  # noqa: B007 - the last one is needed below
+    for piece, end in pieces:  # noqa: B007 (used after the loop)
         held = np.concatenate([held, piece])
         while len(held) >= samples:
             before, held = held[:samples], held[samples:]

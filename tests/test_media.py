@@ -129,7 +129,6 @@ def test_more_bytes_than_allowed_are_refused_unread(tmp_path):
 
 
 def test_preparing_imports_neither_torch_nor_transformers_nor_librosa():
-    program = "import sys, encoders.{0} as _; print({1} & set(sys.modules))"
     heavy = {"torch", "transformers", "librosa", "scipy", "numba", "prefect", "pyarrow"}
     names = ("media", "pictures", "sounds", "texts", "patches", "spectrogram", "chunks")
     program = f"import sys\nfrom encoders import {', '.join(names)}\nprint(*({heavy} & set(sys.modules)))"
