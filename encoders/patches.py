@@ -21,8 +21,8 @@ def resize_and_crop(picture: np.ndarray, size: int, resample: str = "bicubic", f
 
     Equal, to one of 255, to the Pillow image processors of transformers, which compute all that is then cut away; here a picture of
     1 x 100,000 pixels costs no more than another. Filters are widened when scaling down (antialiasing). The width is scaled before the
-    height, as in every Pillow before 13, which models were trained with; Pillow 13 turns that round for some tall pictures, where rounding in
-    between makes up to 5 of 255.
+    height, as in every Pillow before 13, which models were trained with; Pillow 13 turns that round for some tall pictures, where
+    rounding in between makes up to 5 of 255.
 
     Parameters
     ----------
