@@ -1,6 +1,6 @@
 """How near the pipeline comes to its floor: the CPU time of decoding plus that of encoding, shared by all cores.
 
-    python -m benchmarks.embed [--objects 6000] [--folder DIR]
+    python -m benchmarks.embed [--objects 6000] [--rounds 3] [--way direct|prefect|both]
 
 Floor: decode-only and encode-only CPU seconds of the same objects, each measured alone in one process of this run, over the cores.
 Pipeline: the command `sensorium embed` from listing to committed and published rows, with and without Prefect; its start-up is what the
@@ -13,47 +13,59 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks import material
 
-BATCH = 32
+BATCH = 64
 
 
 def main() -> None:
-    """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and print one JSON object: each round's ratios, and their medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=6000)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "sensorium-benchmark")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--way", choices=["direct", "prefect", "both"], default="both")
     asked = parser.parse_args()
     photos = material.photographs(asked.folder / f"photos-{asked.objects}", asked.objects)
     one = material.photographs(asked.folder / "photos-1", 1)
     space = material.vit_tiny(asked.folder)
-    cores = len(os.sched_getaffinity(0))
-    for _ in range(asked.rounds):
-        floor = _isolated("floor", photos, space)
-        ideal = (floor["decode"] + floor["encode"]) / cores
-        figures = {"machine": material.machine(), "objects": asked.objects, "cpu_seconds": floor, "floor_seconds": round(ideal, 2)}
-        for name, flags in (("direct", ["--direct"]), ("prefect", [])):
-            start = _embed(one, space, flags)
-            whole = _embed(photos, space, flags)
-            figures[name] = {
-                "start_up_seconds": round(start["wall"], 2),
-                "seconds": round(whole["wall"], 2),
-                "of_floor_without_start_up": round(ideal / (whole["wall"] - start["wall"]), 3),
-                "of_floor_with_start_up": round(ideal / whole["wall"], 3),
-                "bottleneck": whole["account"]["bottleneck"],
-                "by_stage": whole["account"]["seconds"],
-            }
-        print(json.dumps(figures, indent=1))
+    ways = {"direct": ["--direct"], "prefect": []} if asked.way == "both" else {asked.way: ["--direct"] if asked.way == "direct" else []}
+    rounds = [{name: _round(photos, one, space, flags) for name, flags in ways.items()} for _ in range(asked.rounds)]
+    medians = {
+        name: {ratio: statistics.median(each[name][ratio] for each in rounds) for ratio in ("of_floor", "of_floor_with_start_up")}
+        for name in ways
+    }
+    print(json.dumps({"machine": material.machine(), "objects": asked.objects, "median": medians, "rounds": rounds}, indent=1))
 
 
-def _embed(photos: Path, space: Path, flags: list[str]) -> dict[str, object]:
+def _round(photos: Path, one: Path, space: Path, flags: list[str]) -> dict[str, Any]:
+    """The pipeline between two measurements of its floor, for a shared machine's speed drifts."""
+    before = _isolated("floor", photos, space)
+    start = _embed(one, space, flags)
+    whole = _embed(photos, space, flags)
+    after = _isolated("floor", photos, space)
+    ideal = sum((*before.values(), *after.values())) / 2 / len(os.sched_getaffinity(0))
+    return {
+        "floor_seconds": round(ideal, 2),
+        "cpu_seconds": [before, after],
+        "start_up_seconds": round(start["wall"], 2),
+        "seconds": round(whole["wall"], 2),
+        "of_floor": round(ideal / (whole["wall"] - start["wall"]), 3),
+        "of_floor_with_start_up": round(ideal / whole["wall"], 3),
+        "bottleneck": whole["account"]["bottleneck"],
+        "by_stage": whole["account"]["seconds"],
+    }
+
+
+def _embed(photos: Path, space: Path, flags: list[str]) -> dict[str, Any]:
     database = tempfile.mkdtemp(prefix="sensorium-benchmark-")
     began = time.monotonic()
     command = [sys.executable, "-m", "flows.cli", "embed", str(photos), database, "--space", str(space), "--json", *flags]

@@ -75,7 +75,7 @@ def embed(
     floor: Annotated[float | None, typer.Option(help="Fail below this share of good objects; default 0.6.")] = None,
     allow_deletions: Annotated[bool | None, typer.Option("--allow-deletions", help="Delete although much has vanished.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode; default one per core.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Segments in one forward pass; default 32.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Segments in one forward pass; default 64.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
     scratch: Annotated[str | None, typer.Option(help="Folder for files between tasks.")] = None,

@@ -44,9 +44,9 @@ class EmbedSettings(_Frozen):
     most_vanished: float = Field(0.5, ge=0, le=1, description="Share of the table's objects whose sudden absence stops the run.")
     workers: int = Field(0, ge=0, description="Processes that decode; 0 means one per core.")
     ahead: int = Field(0, ge=0, description="Shards prepared ahead of the encoder; 0 means one more than there are workers.")
-    shard_objects: int = Field(256, gt=0, description="Most objects in a shard.")
+    shard_objects: int = Field(512, gt=0, description="Most objects in a shard.")
     shard_bytes: int = Field(256 << 20, gt=0, description="Most bytes of objects in a shard, unless one alone is larger.")
-    batch: int = Field(32, gt=0, description="Segments in one forward pass.")
+    batch: int = Field(64, gt=0, description="Segments in one forward pass.")
     device: str = Field("auto", description="auto, cpu, cuda, or cuda:N.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Number format of the model; auto takes what is fast here."

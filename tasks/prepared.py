@@ -85,13 +85,15 @@ def read(path: Path, done: Collection[int], rows: int, size: int) -> Iterator[Pr
     An object that is not in `done` was cut off or failed half way: its segments are passed over.
     """
     held: list[pa.RecordBatch] = []
+    held_rows = held_bytes = 0
     for batch in _batches(path):
         if batch.column("object")[0].as_py() not in done:
             continue
         held.append(batch)
-        if sum(b.num_rows for b in held) >= rows or sum(b.nbytes for b in held) >= size:
+        held_rows, held_bytes = held_rows + batch.num_rows, held_bytes + batch.nbytes
+        if held_rows >= rows or held_bytes >= size:
             yield _gather(held)
-            held = []
+            held, held_rows, held_bytes = [], 0, 0
     if held:
         yield _gather(held)
 
