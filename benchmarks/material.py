@@ -66,7 +66,9 @@ def long_sound(path: Path, hours: float, rate: int = 16_000, seed: int = 2) -> P
 def long_text(path: Path, size: int, seed: int = 3) -> Path:
     """A text of at least `size` bytes, in sentences of the miniature's words."""
     random = np.random.default_rng(seed)
-    words = np.array("a the big small red blue green dog cat train bell rings barks sings in rain wind night and by sea".split())
+    words = np.array(
+        ["a", "the", "big", "small", "red", "blue", "dog", "cat", "train", "bell", "rings", "barks", "in", "rain", "night", "sea"]
+    )
     with path.open("w") as file:
         while file.tell() < size:
             lines = (" ".join(random.choice(words, 12)) + ".\n" for _ in range(1000))
@@ -75,7 +77,7 @@ def long_text(path: Path, size: int, seed: int = 3) -> Path:
 
 
 def vit_tiny(folder: Path) -> Path:
-    """A space of one ViT-Ti/32-sized picture encoder (192 wide, 12 layers, 3 heads, patches of 32, 224 x 224) with seeded random weights."""
+    """A space of one ViT-Ti/32-sized picture encoder (192 wide, 12 layers, 3 heads, patches of 32, 224 x 224), seeded random weights."""
     space = folder / "vit-tiny.toml"
     weights = folder / "vit-tiny"
     if not (weights / "model.safetensors").exists():

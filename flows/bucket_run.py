@@ -175,7 +175,8 @@ class BucketRun:
         limits = Limits(**{name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")})
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch)
         encoding = self._encoding(scratch)
-        warm([encoding.encoders[modality] for modality in plan.todo.get_column("modality").unique(maintain_order=True)])
+        modalities = plan.todo.get_column("modality").unique(maintain_order=True)
+        warm([encoder for modality in modalities for encoder in dict.fromkeys(encoding.encoders[modality])])
         committer = Committer(
             self.db, self.settings.table, self.table, self.source.root, self.name, self.space.generation, set(held_back.get_column("uri"))
         )
@@ -195,11 +196,13 @@ class BucketRun:
         committer.delete(plan.vanished.to_list(), plan.released.to_list())
 
     def _encoding(self, scratch: Path) -> Encoding:
-        device = hardware.devices()[0] if self.settings.device == "auto" else self.settings.device
-        encoders = {m: registry.build(spec, device, self.settings.dtype) for m, spec in self.space.encoders.items()}
+        devices = hardware.devices() if self.settings.device == "auto" else (self.settings.device,)
+        encoders = {}
+        for modality, spec in self.space.encoders.items():
+            replicas = [registry.build(spec, device, self.settings.dtype) for device in devices]
+            encoders[modality] = [*replicas, *replicas[:1] * (hardware.share_cores(devices[0]) - 1)]
         assert self.table is not None  # noqa: S101 - as above
-        lanes = hardware.share_cores(device)
-        return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, self.settings.batch, lanes)
+        return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, self.settings.batch)
 
     def _publish(self, plan: Plan, account: Account) -> Account:
         if self.table is not None and not plan.idle:

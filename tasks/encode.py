@@ -34,22 +34,21 @@ class Encoding:
 
     Parameters
     ----------
-    encoders : by modality, with weights.
+    encoders : by modality, the encoder with weights, as often as it may run at once: one per GPU, or the same one for each core of a CPU
+        (one thread each is faster than all threads on one batch).
     schema : the table's.
     source : root of the source, for the rows.
     run : name of the run, for the rows.
     scratch : the run's folder for staged files.
     batch : segments per forward pass.
-    lanes : forward passes at once: the cores of a CPU (one thread each is faster than all threads on one batch), 1 for a GPU.
     """
 
-    encoders: Mapping[Modality, Encoder]
+    encoders: Mapping[Modality, Sequence[Encoder]]
     schema: pa.Schema
     source: str
     run: str
     scratch: Path
     batch: int = 64
-    lanes: int = 1
 
 
 def warm(encoders: Iterable[Encoder]) -> threading.Thread:
@@ -116,11 +115,11 @@ def _rows(shard: Shard, ready: PreparedShard, encoding: Encoding, tally: Tally) 
     """Rows window by window; while one is written, the next is already in the lanes, so that no core waits for this thread."""
     objects = shard.objects.to_arrow()
     under_way: deque[Forward] = deque()
-    with ThreadPoolExecutor(encoding.lanes, thread_name_prefix="encode") as lanes:
+    with ThreadPoolExecutor(max(map(len, encoding.encoders.values())), thread_name_prefix="encode") as lanes:
         for file, modality in sorted({(outcome.path, outcome.modality) for outcome in ready.ready}):
             done = {outcome.index for outcome in ready.ready if outcome.path == file}
             for window in prepared.read(file, done, WINDOW_ROWS, WINDOW_BYTES):
-                under_way.append(Forward(encoding.encoders[modality], window, encoding.batch, lanes, encoding.lanes, tally))
+                under_way.append(Forward(encoding.encoders[modality], window, encoding.batch, lanes, tally))
                 if len(under_way) > 1:
                     yield _table_rows(objects, ready.hashes, under_way.popleft(), encoding)
         while under_way:
@@ -138,7 +137,7 @@ def _table_rows(objects: pa.Table, hashes: Mapping[int, str], forward: Forward, 
         "segment": window.numbers[good],
         "content_hash": [hashes[int(row)] for row in rows],
         "source": encoding.source,
-        "modality": forward.encoder.spec.modality,
+        "modality": forward.spec.modality,
         "embedded_at": datetime.now(UTC),
         "run": encoding.run,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -31,21 +32,24 @@ class Forward:
 
     Parameters
     ----------
-    encoder : with weights.
+    replicas : the encoder as often as it may run at once: one per device, or the same one for each core of a CPU.
     window : segments of one modality.
     batch : most segments in one pass.
-    pool : runs the passes, `lanes` at a time.
+    pool : runs the passes, at least one thread for each replica.
     tally : where failures go.
     """
 
-    def __init__(self, encoder: Encoder, window: Prepared, batch: int, pool: Executor, lanes: int, tally: Tally) -> None:
-        self.encoder = encoder
+    def __init__(self, replicas: Sequence[Encoder], window: Prepared, batch: int, pool: Executor, tally: Tally) -> None:
+        self.spec = replicas[0].spec
         self.window = window
         self._tally = tally
-        self._vectors = np.zeros((len(window), encoder.spec.dimension), np.float32)
+        self._vectors = np.zeros((len(window), self.spec.dimension), np.float32)
+        self._free: SimpleQueue[Encoder] = SimpleQueue()
+        for replica in replicas:
+            self._free.put(replica)
         order = np.argsort([_length(window, row) for row in range(len(window))], kind="stable")  # little padding within a batch
         passes = -(-len(order) // batch)
-        passes = min(len(order), -(-passes // lanes) * lanes)  # as many for each lane, all of one size
+        passes = min(len(order), -(-passes // len(replicas)) * len(replicas))  # as many for each replica, all of one size
         self._passes = [pool.submit(self._run, rows) for rows in np.array_split(order, passes)]
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
@@ -58,24 +62,31 @@ class Forward:
         return self._vectors, np.flatnonzero(~failed)
 
     def _run(self, rows: np.ndarray) -> None:
-        for part, result in _bisect(rows, lambda some: self.encoder.encode(stack(self.window.inputs, some))):
-            if isinstance(result, Exception):
-                self._fail(part, "encode", *_told(result))
-                continue
-            want = (len(part), self.encoder.spec.dimension)
-            if result.shape != want:
-                name = self.encoder.spec.encoder
-                raise EncoderError(f"encoder {name!r} gave vectors of shape {result.shape} for a batch; its spec says {want}")
-            self._vectors[part] = result
+        encoder = self._free.get()
+        try:
+            for part, result in _bisect(rows, lambda some: encoder.encode(stack(self.window.inputs, some))):
+                self._take(part, result)
+        finally:
+            self._free.put(encoder)
+
+    def _take(self, part: np.ndarray, result: np.ndarray | Exception) -> None:
+        if isinstance(result, Exception):
+            self._fail(part, "encode", *_told(result))
+            return
+        want = (len(part), self.spec.dimension)
+        if result.shape != want:
+            raise EncoderError(f"encoder {self.spec.encoder!r} gave vectors of shape {result.shape} for a batch; its spec says {want}")
+        self._vectors[part] = result
 
     def _check(self) -> None:
-        bad, reasons = batches.check_vectors(self._vectors, self.encoder.spec.dimension)
+        bad, reasons = batches.check_vectors(self._vectors, self.spec.dimension)
         for row in np.flatnonzero(bad):
             self._fail([int(row)], "check", "bad vector", f"its vector is refused: {reasons[row]}")
         good = np.flatnonzero(~bad)
         if len(good) >= SUSPICIOUS and batches.all_same(self._vectors[good]) and _differ(self.window, good):
-            name = self.encoder.spec.encoder
-            raise EncoderError(f"encoder {name!r} gives the same vector for {len(good)} different segments; nothing of it was written")
+            raise EncoderError(
+                f"encoder {self.spec.encoder!r} gives the same vector for {len(good)} different segments; nothing of it was written"
+            )
 
     def _fail(self, rows: Sequence[int] | np.ndarray, stage: str, reason: str, error: str) -> None:
         for row in rows:
