@@ -3,7 +3,8 @@
     python -m benchmarks.memory [--objects 16000] [--folder DIR]
 
 Peak resident memory of the whole process tree (sampled every 50 ms, shared pages counted in each process) of `sensorium embed --direct`
-with the miniature space: over 1,000 pictures, over --objects pictures, and over 1,000 pictures beside a sound of three hours and a text of 50 MB.
+with the miniature space: over 1,000 pictures, over --objects pictures, and over 1,000 pictures beside a sound of three hours and a text
+of 50 MB.
 """
 
 from __future__ import annotations

@@ -314,7 +314,7 @@ def _limit_memory(extra: int) -> None:
 
 
 def _yield_to_the_encoder() -> None:
-    """Run behind the encoder's threads and in long slices: cores that change between the two all the time lose a twentieth of their speed."""
+    """Run behind the encoder's threads and in long slices: cores that change between the two all the time lose a twentieth of it."""
     os.nice(10)
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):  # a container may forbid it

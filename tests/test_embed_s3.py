@@ -15,7 +15,7 @@ from storage.errors import SourceError
 
 ROOT = Path(__file__).parent.parent
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}
-ODD = ["with space.png", "%20.png", "a#b?c.png", "it's \"quoted\".png", "狗在叫.png", "UPPER.PNG", "deep/er/x.png"]
+ODD = ["with space.png", "%20.png", "a#b?c.png", 'it\'s "quoted".png', "狗在叫.png", "UPPER.PNG", "deep/er/x.png"]
 
 
 @pytest.fixture

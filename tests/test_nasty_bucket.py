@@ -28,7 +28,7 @@ def nasty(tmp_path_factory):
 
 
 def test_every_nasty_object_is_in_the_table_or_in_quarantine(nasty):
-    home, account = nasty
+    _, account = nasty
     assert account.balanced
     assert account.listed == len(nasty_media())
 

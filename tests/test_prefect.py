@@ -96,7 +96,9 @@ def test_task_runs_are_named_by_verb_and_shard(watched, prefect_server):
 
 
 def test_a_run_shows_progress_a_table_by_shard_and_a_report(watched, prefect_server):
-    artifacts = {a["key"]: a for a in post(prefect_server, "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [watched[1]["id"]]}}})}
+    artifacts = {
+        a["key"]: a for a in post(prefect_server, "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [watched[1]["id"]]}}})
+    }
     assert float(artifacts["embed-progress"]["data"]) == 100
     assert "of 3 shards" in artifacts["embed-progress"]["description"]
     assert {row["name"] for row in json.loads(artifacts["embed-shards"]["data"])} == {"image-0000", "audio-0000", "text-0000"}

@@ -39,7 +39,7 @@ class Trap:
         pixels = inputs["pixels"][:, 0]  # (n, 4)
         if CHOKE in pixels[:, 0]:
             raise RuntimeError("out of memory: 12 GiB asked, 8 GiB free")
-        vectors = np.ones((len(pixels), 4)) if self.spec.preprocessing["constant"] else pixels + [0, 1, 2, 3]
+        vectors = np.ones((len(pixels), 4)) if self.spec.preprocessing["constant"] else pixels + np.arange(4)
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors[pixels[:, 0] == ZERO] = 0
         vectors[pixels[:, 0] == NAN] = np.nan
