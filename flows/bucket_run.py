@@ -31,7 +31,7 @@ from tasks.commit import Committer
 from tasks.encode import Encoding, warm
 from tasks.isolate import Workers
 from tasks.plan import Plan, RefusedError, Shard, diff, refuse_mass_deletion, shards
-from tasks.prepare import Contents, Preparation, reading
+from tasks.prepare import Contents, Preparation, content_key
 from tasks.report import MOST_FAILURES, Account, bottleneck
 from tasks.scratch import scratch_folder
 
@@ -171,7 +171,7 @@ class BucketRun:
         assert self.table is not None  # noqa: S101 - `work` made it; this tells the type checker
         present, held_back = self._state()
         start = int(self.table.version)
-        known = {(h, reading(uri)) for uri, h in present.select("uri", "content_hash").iter_rows()}
+        known = {content_key(uri, h) for uri, h in present.select("uri", "content_hash").iter_rows()}
         limits = Limits(**{name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")})
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch)
         encoding = self._encoding(scratch)
@@ -205,7 +205,8 @@ class BucketRun:
         return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, self.settings.batch)
 
     def _publish(self, plan: Plan, account: Account) -> Account:
-        if self.table is not None and not plan.idle:
+        # An idle run may still publish what an earlier one, below its floor, left unpublished.
+        if self.table is not None and (not plan.idle or table.published_version(self.table) != self.table.version):
             with sole_writer(self.settings.database, self.settings.table):
                 if self.good_enough(account):
                     table.publish(self.table, int(self.table.version))

@@ -86,6 +86,7 @@ def embed(
     with refusing():
         from flows import display, settings
         from flows.bucket_run import open_run
+        from flows.drive import drive
 
         asked = settings.load(
             config,
@@ -105,27 +106,10 @@ def embed(
         if plan:
             _print_plan(open_run(asked, only_plan=True), as_json)
             return
-        account, verdict, good = _embed(asked, direct)
+        account, verdict, good = drive(asked, direct=direct)
         print_json(account.to_dict()) if as_json else display.show_account(account, verdict)
     if not good:
         raise typer.Exit(1)
-
-
-def _embed(asked: Any, direct: bool) -> tuple[Any, str, bool]:
-    from flows import display
-    from flows.bucket_run import open_run
-
-    bucket_run = open_run(asked)
-    if direct:
-        from flows.direct import embed_direct
-
-        with display.progress("embedding"):
-            account = embed_direct(bucket_run)
-    else:
-        from flows.prefect_run import run_flow
-
-        account = run_flow(asked)
-    return account, bucket_run.verdict(account), bucket_run.good_enough(account)
 
 
 def _print_plan(bucket_run: Any, as_json: bool) -> None:
@@ -220,12 +204,16 @@ def encoders(as_json: Json = False) -> None:
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the demo's bucket and database go.")] = Path("demo"),
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a small bucket, embed it, ask it three questions."""
     with refusing():
-        from flows.demo import run_demo
+        from flows import demo as shown
 
-        run_demo(folder, direct=direct)
+        if as_json:
+            print_json(shown.answers(folder, direct=direct))
+        else:
+            shown.show_demo(folder, direct=direct)
 
 
 @app.command("version")
@@ -267,10 +255,11 @@ def quarantine_retry(
     with refusing():
         from flows import display
         from flows import quarantine_retry as retry
+        from flows.drive import drive
 
         marked = retry.mark(database, table, reason, uri)
         runs = [] if later or not marked else retry.settings_of_sources(database, table, marked)
-        outcomes = [_embed(asked, direct) for asked in runs]
+        outcomes = [drive(asked, direct=direct) for asked in runs]
         if as_json:
             print_json({"marked": len(marked), "runs": [account.to_dict() for account, _, _ in outcomes]})
         else:

@@ -5,62 +5,69 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from rich.markup import escape
+
 from encoders.miniature.bucket import QUESTIONS, make_bucket, query_picture
 from flows import display
+from flows.drive import drive
+from flows.local_server import LocalServer, api_is_configured
 from flows.settings import EmbedSettings
 from retrieval.query import Hit, Searcher
 
 SHOWN = 4
 
 
-def run_demo(folder: Path, *, direct: bool) -> None:
-    """Make a bucket in `folder`, embed it as a Prefect flow run (or directly), and ask it: in English, in Chinese, and with a picture."""
-    server = None if direct else _start_server()  # comes up while the bucket is made
+def show_demo(folder: Path, *, direct: bool) -> None:
+    """Make a bucket in `folder`, embed it as a Prefect flow run (or directly), ask it, and say what to type next."""
     bucket, database = folder / "bucket", folder / "lance"
+    server = _start_server(direct)
     display.out.print(f"[bold]1. A bucket[/bold]: pictures, sounds and texts of a small generated world, in {bucket}")
     manifest = make_bucket(bucket)
     display.out.print(f"   {manifest.good} good objects, {manifest.broken} broken, {manifest.foreign} of no medium that Sensorium reads\n")
     display.out.print("[bold]2. Embed it[/bold]: every object becomes vectors in a table, or is accounted for")
-    _embed(bucket, database, direct, server)
+    account, verdict, _ = drive(_settings(bucket, database), direct=direct, server=server)
+    display.show_account(account, verdict)
     display.out.print("\n[bold]3. Ask it[/bold]")
+    for question, hits in _ask(folder, database):
+        display.out.print(f"\n[bold]{escape(question)}[/bold]")
+        for hit in hits:
+            key = hit.uri.rpartition("/bucket/")[2]
+            display.out.print(f"   {hit.score:.3f}  {escape(key)}   [dim]({escape(manifest.captions.get(key, ''))})[/dim]")
+    _say_what_next(bucket, database, query_picture(folder), direct)
+
+
+def answers(folder: Path, *, direct: bool) -> dict[str, Any]:
+    """The same for machines: the account, and each question with its hits."""
+    server = _start_server(direct)
+    make_bucket(folder / "bucket")
+    account, _, _ = drive(_settings(folder / "bucket", folder / "lance"), direct=direct, server=server)
+    asked = [{"question": question, "hits": [asdict(hit) for hit in hits]} for question, hits in _ask(folder, folder / "lance")]
+    return {"account": account.to_dict(), "answers": asked}
+
+
+def _start_server(direct: bool) -> LocalServer | None:
+    """A local server, where one is needed; it comes up while the bucket is made."""
+    return None if direct or api_is_configured() else LocalServer()
+
+
+def _settings(bucket: Path, database: Path) -> EmbedSettings:
+    return EmbedSettings(source=str(bucket), database=str(database))
+
+
+def _ask(folder: Path, database: Path) -> Iterator[tuple[str, list[Hit]]]:
+    """Words for sounds and pictures in English, words in Chinese, and a picture that is not in the bucket."""
     searcher = Searcher(str(database))
     for words, modality in QUESTIONS:
-        _show(f"{words}  (among {modality})", searcher.search(words, modality=modality, limit=SHOWN), manifest)
+        yield f"{words}  (among {modality})", searcher.search(words, modality=modality, limit=SHOWN)
     picture = query_picture(folder)
-    _show(f"the picture {picture}  (among image)", searcher.search(picture, modality="image", limit=SHOWN), manifest)
-    _say_what_next(bucket, database, picture, direct)
-
-
-def _start_server() -> Any:
-    from flows.local_server import LocalServer, api_is_configured
-
-    return None if api_is_configured() else LocalServer()
-
-
-def _embed(bucket: Path, database: Path, direct: bool, server: Any) -> None:
-    from flows.bucket_run import open_run
-    from flows.direct import embed_direct
-    from flows.prefect_run import run_flow
-
-    settings = EmbedSettings(source=str(bucket), database=str(database))
-    if direct:
-        with display.progress("embedding"):
-            account = embed_direct(open_run(settings))
-    else:
-        account = run_flow(settings, server)
-    display.show_account(account, open_run(settings).verdict(account))
-
-
-def _show(question: str, hits: list[Hit], manifest: Any) -> None:
-    display.out.print(f"\n[bold]{question}[/bold]")
-    for hit in hits:
-        key = hit.uri.split("/bucket/", 1)[1]
-        caption = manifest.captions.get(key, "")
-        display.out.print(f"   {hit.score:.3f}  {key}" + (f"   [dim]({caption})[/dim]" if caption else ""), markup=True)
+    for modality in ("image", "audio"):
+        yield f"the picture {picture}  (among {modality})", searcher.search(picture, modality=modality, limit=SHOWN)
 
 
 def _say_what_next(bucket: Path, database: Path, picture: Path, direct: bool) -> None:

@@ -63,15 +63,17 @@ class PreparedShard:
 class Contents:
     """Which contents have vectors, in the table or on their way: identical content is encoded once.
 
-    The key of a content is its hash and the way its name has it read (the same bytes as .html and as .txt are different texts).
+    Parameters
+    ----------
+    known : keys as `content_key` makes them, about 100 bytes each in memory.
     """
 
-    known: set[tuple[str, str]]
+    known: set[bytes]
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def claim(self, uri: str, content_hash: str) -> bool:
         """Whether the caller is the first to hold this content, and so the one to encode it."""
-        key = (content_hash, reading(uri))
+        key = content_key(uri, content_hash)
         with self._lock:
             if key in self.known:
                 return False
@@ -79,8 +81,13 @@ class Contents:
             return True
 
 
+def content_key(uri: str, content_hash: str) -> bytes:
+    """What makes two contents one: their hash (half of it tells them apart), and how their names have them read."""
+    return bytes.fromhex(content_hash[:32]) + reading(uri).encode()
+
+
 def reading(uri: str) -> str:
-    """How the name has the content read: only texts are read differently by name."""
+    """How the name has the content read: the same bytes as .html and as .txt are different texts; everything else is read alike."""
     return text_format(uri) if modality_of(uri) == "text" else ""
 
 

@@ -179,6 +179,16 @@ def test_below_the_floor_nothing_is_published_and_the_account_is_whole(home):
     assert uri(home, "good.png") not in {row["uri"] for row in rows(home / "lance")}
 
 
+def test_what_stayed_below_the_floor_is_published_by_a_run_that_accepts_it(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket/good.png").write_bytes(picture(1))
+    (tmp_path / "bucket/broken.png").write_bytes(picture(2)[:200])
+    assert embed(tmp_path / "bucket", tmp_path / "lance", floor=0.9).version == 0
+    account = embed(tmp_path / "bucket", tmp_path / "lance", floor=0.4)
+    assert (account.embedded, account.unchanged, account.version > 0) == (0, 1, True)
+    assert len(rows(tmp_path / "lance")) == 1
+
+
 def test_an_emptied_bucket_deletes_nothing_until_it_is_meant(home):
     shutil.rmtree(home / "bucket")
     (home / "bucket").mkdir()
