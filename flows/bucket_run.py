@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from encoders import hardware, registry
 from encoders.errors import EncoderError
 from encoders.media import Limits
 from encoders.spaces import load_space
-from encoders.spec import Space
+from encoders.spec import Modality, Space
 from flows.pipeline import Clock, Steps, run
 from flows.settings import EmbedSettings, SettingsError
 from storage import quarantine, runs, table, upkeep
@@ -104,7 +105,7 @@ class BucketRun:
             scratch = stack.enter_context(scratch_folder(self.settings.scratch))
             limits = self.settings.limits
             workers = stack.enter_context(Workers(self.workers, seconds=limits.seconds, memory=limits.memory))
-            self._embed(plan, scratch, workers, make_steps)
+            self._embed(plan, scratch, workers, make_steps, stack)
 
     def finish(self, plan: Plan, listing: pl.DataFrame) -> Account:
         """Read the table back, publish it if it deserves it, and account for every listed object."""
@@ -167,16 +168,16 @@ class BucketRun:
             return _nothing_present(), held_back
         return table.present(self.table, self.source.root), held_back
 
-    def _embed(self, plan: Plan, scratch: Path, workers: Workers, make_steps: MakeSteps) -> None:
+    def _embed(self, plan: Plan, scratch: Path, workers: Workers, make_steps: MakeSteps, stack: ExitStack) -> None:
         assert self.table is not None  # noqa: S101 - `work` made it; this tells the type checker
         present, held_back = self._state()
         start = int(self.table.version)
         known = {content_key(uri, h) for uri, h in present.select("uri", "content_hash").iter_rows()}
         limits = Limits(**{name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")})
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch)
-        encoding = self._encoding(scratch)
-        modalities = plan.todo.get_column("modality").unique(maintain_order=True)
-        warm([encoder for modality in modalities for encoder in dict.fromkeys(encoding.encoders[modality])])
+        modalities = plan.todo.get_column("modality").unique(maintain_order=True).to_list()
+        # Importing torch and loading weights takes seconds, in which the first shards can be prepared.
+        encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(self._encoding, scratch, modalities).result
         committer = Committer(
             self.db, self.settings.table, self.table, self.source.root, self.name, self.space.generation, set(held_back.get_column("uri"))
         )
@@ -195,13 +196,15 @@ class BucketRun:
                 run(cut, self.ahead, steps, self.clock)
         committer.delete(plan.vanished.to_list(), plan.released.to_list())
 
-    def _encoding(self, scratch: Path) -> Encoding:
+    def _encoding(self, scratch: Path, modalities: Sequence[Modality]) -> Encoding:
+        """Encoders of the space; the weights of `modalities` are loaded now, those of others if content turns out to be theirs."""
+        assert self.table is not None  # noqa: S101 - as above
         devices = hardware.devices() if self.settings.device == "auto" else (self.settings.device,)
         encoders = {}
         for modality, spec in self.space.encoders.items():
             replicas = [registry.build(spec, device, self.settings.dtype) for device in devices]
             encoders[modality] = [*replicas, *replicas[:1] * (hardware.share_cores(devices[0]) - 1)]
-        assert self.table is not None  # noqa: S101 - as above
+        warm(encoder for modality in modalities for encoder in dict.fromkeys(encoders[modality]))
         return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, self.settings.batch)
 
     def _publish(self, plan: Plan, account: Account) -> Account:
@@ -228,7 +231,7 @@ class BucketRun:
 # What ends a run with one clear message and exit code 2: the ask or the surroundings are wrong, not the code.
 REFUSALS = (SettingsError, EncoderError, StorageError, RefusedError, OSError)
 
-MakeSteps = Callable[[Preparation, Encoding, Committer, int], AbstractContextManager[Steps]]
+MakeSteps = Callable[[Preparation, Callable[[], Encoding], Committer, int], AbstractContextManager[Steps]]
 
 
 def _nothing_present() -> pl.DataFrame:

@@ -82,7 +82,11 @@ def _say_what_next(bucket: Path, database: Path, picture: Path, direct: bool) ->
     display.out.print("\n[bold]Next[/bold], type")
     for line in lines:
         display.out.print(f"   {line}", markup=False)
-    if not direct:
+    if direct:
+        return
+    if api_is_configured():
+        display.out.print("The run stands in the UI of the Prefect API that you have configured, under Runs")
+    else:
         display.out.print(f"To see the run in Prefect's UI: {_program('prefect')} server start, then open http://127.0.0.1:4200/runs")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -18,11 +18,11 @@ def embed_direct(bucket_run: BucketRun) -> Account:
     """Run from listing to account in this process."""
 
     @contextmanager
-    def steps(preparation: Preparation, encoding: Encoding, committer: Committer, count: int) -> Iterator[Steps]:
+    def steps(preparation: Preparation, encoding: Callable[[], Encoding], committer: Committer, count: int) -> Iterator[Steps]:
         with ThreadPoolExecutor(bucket_run.ahead, thread_name_prefix="prepare") as pool:
             yield Steps(
                 submit=lambda shard: pool.submit(prepare, shard, preparation),
-                encode=lambda shard, ready: encode(shard, ready, encoding),
+                encode=lambda shard, ready: encode(shard, ready, encoding()),
                 add=committer.add,
                 commit=committer.commit,
                 note=lambda figures: told(figures, count),

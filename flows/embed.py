@@ -62,17 +62,17 @@ def embed(settings: EmbedSettings) -> State[Any]:
 
 
 def _run(bucket_run: BucketRun) -> Account:
-    @task(name="discover", **PLAIN)
+    @task(name="discover", task_run_name="discover", **PLAIN)
     def discover() -> pl.DataFrame:
         """List the source."""
         return bucket_run.discover()
 
-    @task(name="plan", **PLAIN)
+    @task(name="plan", task_run_name="plan", **PLAIN)
     def plan(listing: pl.DataFrame) -> Plan:
         """Compare the listing with the table: one diff."""
         return bucket_run.plan(listing)
 
-    @task(name="report", **PLAIN)
+    @task(name="report", task_run_name="report", **PLAIN)
     def report(plan: Plan, listing: pl.DataFrame) -> Account:
         """Read the table back, publish it, account for every object."""
         return bucket_run.finish(plan, listing)
@@ -94,13 +94,13 @@ def _as_tasks(bucket_run: BucketRun) -> MakeSteps:
     assert isinstance(bar, UUID)  # noqa: S101 - a coroutine only inside an async flow
 
     @contextmanager
-    def steps(preparation: Preparation, encoding: Encoding, committer: Committer, count: int) -> Iterator[Steps]:
+    def steps(preparation: Preparation, encoding: Callable[[], Encoding], committer: Committer, count: int) -> Iterator[Steps]:
         verbs = {modality: _preparing(verb, preparation) for modality, verb in VERBS.items()}
 
         @task(name="encode", task_run_name="encode {shard}", **PLAIN)
         def encode(shard: Shard, ready: PreparedShard) -> Staged:
             """Vectors from model inputs, checked, into a staged file."""
-            return encode_shard(shard, ready, encoding)
+            return encode_shard(shard, ready, encoding())
 
         @task(name="commit", task_run_name="commit {number}", **PLAIN)
         def commit(number: int) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,20 +49,10 @@ class Encoding:
     batch: int = 64
 
 
-def warm(encoders: Iterable[Encoder]) -> threading.Thread:
-    """Start loading weights, one encoder after the other, while the first shards are prepared.
-
-    An encoder that has a method `warm` has weights to load. What goes wrong here is not told: the first `encode` meets it again.
-    """
-
-    def load() -> None:
-        with suppress(Exception):
-            for encoder in encoders:
-                getattr(encoder, "warm", lambda: None)()
-
-    thread = threading.Thread(target=load, name="warm", daemon=True)
-    thread.start()
-    return thread
+def warm(encoders: Iterable[Encoder]) -> None:
+    """Load the weights of those encoders that have a method `warm`; the others have none to load."""
+    for encoder in encoders:
+        getattr(encoder, "warm", lambda: None)()
 
 
 @dataclass(frozen=True)
