@@ -234,7 +234,7 @@ def quarantine_list(database: Database, table: TableName = "media", as_json: Jso
         if as_json:
             print_json(rows)
         else:
-            display.show_rows(rows, ["uri", "stage", "reason", "attempts", "last_failed", "error"])
+            display.show_quarantine(rows)
 
 
 Uris = Annotated[list[str] | None, typer.Option("--uri", help="Only this object; may be given several times.")]

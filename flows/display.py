@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +18,7 @@ from retrieval.query import Hit
 from tasks.plan import Plan
 from tasks.report import SAMPLE, Account
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 
@@ -74,16 +76,23 @@ def show_plan(plan: Plan, seconds: float | None) -> None:
 
 
 def show_hits(hits: Sequence[Hit]) -> None:
-    """Hits, best first."""
+    """Hits, best first, one a line; URIs whole, so that they can be copied."""
     if not hits:
         out.print("nothing found")
-        return
-    grid = Table("score", "what", "where", "object", box=None, pad_edge=False)
     for hit in hits:
-        grid.add_row(
-            f"{hit.score:.3f}", hit.modality, _place(hit), escape(_line(hit.uri)) + (f"  {escape(_short(hit.text))}" if hit.text else "")
+        words = f"   [dim]{escape(_short(hit.text))}[/dim]" if hit.text else ""
+        out.print(f"{hit.score:.3f}  {hit.modality:5}  {_place(hit):>15}  {escape(_line(hit.uri))}{words}")
+
+
+def show_quarantine(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Quarantined objects: each URI whole, and below it what happened."""
+    if not rows:
+        out.print("nothing is in quarantine")
+    for row in rows:
+        tried = f"{row['attempts']} time{'s' if row['attempts'] > 1 else ''}, last {row['last_failed']:%Y-%m-%d %H:%M:%S}"
+        out.print(
+            f"{escape(_line(row['uri']))}\n   {row['stage']}, [bold]{escape(row['reason'])}[/bold], tried {tried}: {escape(_line(row['error']))}"
         )
-    out.print(grid)
 
 
 def show_mapping(title: str, values: Mapping[str, Any]) -> None:
@@ -97,8 +106,16 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
     """Rows as a table of some columns."""
     grid = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        grid.add_row(*(escape(_line("" if row[name] is None else str(row[name]))) for name in columns))
+        grid.add_row(*(escape(_line(_cell(row[name]))) for name in columns))
     out.print(grid)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _place(hit: Hit) -> str:
