@@ -90,9 +90,8 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]]) -> None:
         out.print("nothing is in quarantine")
     for row in rows:
         tried = f"{row['attempts']} time{'s' if row['attempts'] > 1 else ''}, last {row['last_failed']:%Y-%m-%d %H:%M:%S}"
-        out.print(
-            f"{escape(_line(row['uri']))}\n   {row['stage']}, [bold]{escape(row['reason'])}[/bold], tried {tried}: {escape(_line(row['error']))}"
-        )
+        out.print(escape(_line(row["uri"])))
+        out.print(f"   {row['stage']}, [bold]{escape(row['reason'])}[/bold], tried {tried}: {escape(_line(row['error']))}")
 
 
 def show_mapping(title: str, values: Mapping[str, Any]) -> None:

@@ -8,7 +8,6 @@ torch do not survive one; no re-import of the caller's main module) and gets wor
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import queue
 import signal
@@ -16,21 +15,20 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from socket import socketpair
-from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
+
+from tasks.worker import ALIVE, END, Job
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 START_SECONDS = 120.0  # imports of a cold worker on a busy machine
 IN_FLIGHT = 4  # items a worker holds, so that it never waits for the parent between two
-TICK_SECONDS = 0.2
 
 # One core each; and freed memory is kept for the next picture: giving it back and having it zeroed again cost a quarter of a worker's time.
 WORKER = {
@@ -39,27 +37,6 @@ WORKER = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
-
-# Messages between the two ends: singletons survive pickling, so `is` tells them apart from any item or result.
-END = None  # to the worker: no more items
-ALIVE = None  # from the worker: still at it
-DONE = True  # from the worker: opened, or closed
-
-
-class Job(Protocol):
-    """What a worker runs: opened once per worker, then called for each item. It is sent to the worker by value, so it must be small."""
-
-    def open(self) -> None:
-        """Import and build what all items need; its time is not charged to an item."""
-        ...
-
-    def __call__(self, item: Any, alive: Callable[[], None]) -> Any:
-        """Handle one item; call `alive` whenever there was progress, for long items. What it raises is raised by `Workers.each`."""
-        ...
-
-    def close(self) -> None:
-        """Finish: no more items come."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -184,7 +161,7 @@ class _Worker:
         ours, theirs = socketpair()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-c", f"from tasks.isolate import serve; serve({theirs.fileno()}, {os.getpid()}, {memory})"],
+            [sys.executable, "-c", f"from tasks.worker import serve; serve({theirs.fileno()}, {os.getpid()}, {memory})"],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -260,70 +237,3 @@ def _how_it_died(code: int, last_words: str) -> Lost:
     names = {s.value: s.name for s in signal.Signals}
     hint = ", perhaps by the system for want of memory" if -code == signal.SIGKILL else ""
     return Lost("crashed", f"the decoder's process was ended by {names.get(-code, f'signal {-code}')}{hint}; last words: {last_words}")
-
-
-def serve(descriptor: int, parent: int, memory: int) -> None:
-    """A worker's life: receive a job, then its items, until the parent closes the socket."""
-    _die_with(parent)
-    _yield_to_the_encoder()
-    pipe = Connection(descriptor)
-    limited = False
-    with contextlib.suppress(EOFError, ConnectionError):
-        while True:
-            job: Job = pipe.recv()
-            try:
-                job.open()
-            except Exception as problem:  # noqa: BLE001 - handed to the parent, which raises it
-                pipe.send(problem)
-                continue
-            if not limited:
-                _limit_memory(memory)
-                limited = True
-            pipe.send(DONE)
-            _serve_items(pipe, job)
-            job.close()
-            pipe.send(DONE)
-
-
-def _serve_items(pipe: Connection, job: Job) -> None:
-    last = 0.0
-
-    def alive() -> None:
-        nonlocal last
-        if monotonic() - last > TICK_SECONDS:
-            last = monotonic()
-            pipe.send(ALIVE)
-
-    while (item := pipe.recv()) is not END:
-        try:
-            result = job(item, alive)
-        except Exception as problem:  # noqa: BLE001 - handed to the parent, which raises it
-            result = problem
-        pipe.send(result)
-
-
-def _limit_memory(extra: int) -> None:
-    """Let this process allocate `extra` bytes more than it holds now; then `malloc` fails and Python raises MemoryError."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return  # only Linux counts allocations this way; elsewhere the limits on size and time must do
-    import resource
-
-    held = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmData"))
-    resource.setrlimit(resource.RLIMIT_DATA, (held + extra, held + extra))
-
-
-def _yield_to_the_encoder() -> None:
-    """Run behind the encoder's threads and in long slices: cores that change between the two all the time lose a twentieth of it."""
-    os.nice(10)
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):  # a container may forbid it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def _die_with(parent: int) -> None:
-    """Ask Linux to end this process with its parent; elsewhere the closed socket ends it at its next receive."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
