@@ -52,14 +52,16 @@ def small_texts(folder: Path, count: int) -> Path:
 
 
 def long_sound(path: Path, hours: float, rate: int = 16_000, seed: int = 2) -> Path:
-    """A mono WAV of noise, written a minute at a time."""
+    """A mono WAV of noise, written at most a minute at a time."""
     random = np.random.default_rng(seed)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
-        for _ in range(round(hours * 60)):
-            file.writeframes(random.integers(-8000, 8000, 60 * rate).astype("<i2").tobytes())
+        left = round(hours * 3600 * rate)
+        while left > 0:
+            file.writeframes(random.integers(-8000, 8000, min(left, 60 * rate)).astype("<i2").tobytes())
+            left -= 60 * rate
     return path
 
 
@@ -71,7 +73,7 @@ def long_text(path: Path, size: int, seed: int = 3) -> Path:
     )
     with path.open("w") as file:
         while file.tell() < size:
-            lines = (" ".join(random.choice(words, 12)) + ".\n" for _ in range(1000))
+            lines = (" ".join(random.choice(words, 12)) + ".\n" for _ in range(16))
             file.writelines(lines)
     return path
 

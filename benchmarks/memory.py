@@ -3,14 +3,15 @@
     python -m benchmarks.memory [--objects 16000] [--folder DIR]
 
 Peak resident memory of the whole process tree (sampled every 50 ms, shared pages counted in each process) of `sensorium embed --direct`
-with the miniature space: over 1,000 pictures, over --objects pictures, and over 1,000 pictures beside a sound of three hours and a text
-of 50 MB.
+with the miniature space, over 1,000 pictures beside a sound of four seconds and a text of a kilobyte; over --objects pictures beside the
+same; and over 1,000 pictures beside a sound of three hours and a text of 50 MB.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -30,20 +31,24 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=16_000)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "sensorium-benchmark")
     asked = parser.parse_args()
-    few = material.photographs(asked.folder / "photos-1000", 1000)
-    many = material.photographs(asked.folder / f"photos-{asked.objects}", asked.objects)
-    base = _peak(few)
-    figures = {"machine": material.machine(), "1000 pictures": base, f"{asked.objects} pictures": _peak(many)}
-    figures["1000 pictures, 3 h of sound, 50 MB of text"] = _peak(_with_long_objects(few, asked.folder / "long"))
+    base = _peak(_bucket(asked.folder, 1000, long=False))
+    figures = {
+        "machine": material.machine(),
+        "1000 objects": base,
+        f"{asked.objects} objects": _peak(_bucket(asked.folder, asked.objects, long=False)),
+        "3 h of sound, 50 MB of text": _peak(_bucket(asked.folder, 1000, long=True)),
+    }
     ratios = {name: round(each["peak_mb"] / base["peak_mb"], 3) for name, each in figures.items() if isinstance(each, dict)}
     print(json.dumps(figures | {"of the peak at 1000": ratios}, indent=1))
 
 
-def _with_long_objects(pictures: Path, folder: Path) -> Path:
+def _bucket(home: Path, pictures: int, *, long: bool) -> Path:
+    """Pictures (linked, not copied) beside one sound and one text, short or long."""
+    folder = home / f"memory-{pictures}-{'long' if long else 'short'}"
     if not folder.exists():
-        shutil.copytree(pictures, folder)
-        material.long_sound(folder / "three-hours.wav", 3.0)
-        material.long_text(folder / "long.txt", 50_000_000)
+        shutil.copytree(material.photographs(home / f"photos-{pictures}", pictures), folder, copy_function=os.link)
+        material.long_sound(folder / "sound.wav", 3.0 if long else 4 / 3600)
+        material.long_text(folder / "text.txt", 50_000_000 if long else 1000)
     return folder
 
 

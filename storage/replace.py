@@ -102,16 +102,15 @@ def _write(dataset: lance.LanceDataset, rows: Rows | None, columns: list[str]) -
     reader = rows()
     if not reader.schema.equals(dataset.schema, check_metadata=False):
         raise TableError("refused", f"rows have the columns {_columns(reader.schema)}; the table has {_columns(dataset.schema)}")
-    narrow: list[pa.Table] = []
+    narrow: list[pl.DataFrame] = []
 
     def witnessed() -> Iterator[pa.RecordBatch]:
         for batch in reader:
-            # `take` copies; a slice would keep the vectors of the batch alive
-            narrow.append(pa.table(batch.select(columns)).take(np.arange(batch.num_rows)))
+            narrow.append(_narrow(batch.select(columns)))
             yield batch
 
     fragments = write_fragments(pa.RecordBatchReader.from_batches(reader.schema, witnessed()), dataset)
-    return fragments, pl.DataFrame(pa.concat_tables([schema.empty_table(), *narrow]))
+    return fragments, pl.concat([_narrow(schema.empty_table()), *narrow])
 
 
 def _commit(
@@ -159,15 +158,28 @@ def _addresses(dataset: lance.LanceDataset, key: str, keys: Sequence[str]) -> np
 
 def _found(dataset: lance.LanceDataset, keys: Sequence[str], columns: list[str]) -> pl.DataFrame:
     wanted = pa.array(keys, pa.string())
-    batches = [batch.filter(pc.is_in(batch[columns[0]], value_set=wanted)) for batch in scan(dataset, columns).to_batches()]
-    return pl.DataFrame(pa.Table.from_batches(batches, pa.schema([dataset.schema.field(name) for name in columns])))
+    schema = pa.schema([dataset.schema.field(name) for name in columns])
+    batches = (batch.filter(pc.is_in(batch[columns[0]], value_set=wanted)) for batch in scan(dataset, columns).to_batches())
+    return pl.concat([_narrow(schema.empty_table()), *map(_narrow, batches)])
+
+
+def _narrow(rows: pa.RecordBatch | pa.Table) -> pl.DataFrame:
+    """A copy in which each string stands once: an object of half a million rows repeats its URI and etag in all of them.
+
+    `take` copies; a slice would keep the vectors of the batch alive.
+    """
+    table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+    return pl.DataFrame(table.take(np.arange(table.num_rows))).cast({pl.String: pl.Categorical})
 
 
 def _refuse_misfits(sent: pl.DataFrame, keys: Sequence[str], identity: Sequence[str]) -> None:
-    strangers = sent.filter(~pl.col(identity[0]).is_in(pl.Series(keys, dtype=pl.String).implode()))
+    named = set(keys)
+    strange = [key for key in sent[identity[0]].unique().cast(pl.String) if key not in named]
+    strangers = sent.filter(pl.col(identity[0]).cast(pl.String).is_in(strange)) if strange else sent.clear()
     if strangers.height:
         raise TableError("refused", f"{strangers.height} rows belong to keys that were not named, the first to {strangers[0, 0]!r}")
-    doubles = sent.filter(pl.struct(*identity).is_duplicated())
+    # Neighbours in order: a table of all pairs would take a hundred bytes a row.
+    doubles = sent.sort(identity).filter(pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in identity))
     if doubles.height:
         raise TableError("refused", f"{doubles.height} rows share their {' and '.join(identity)}, the first with {doubles[0, 0]!r}")
 
