@@ -50,7 +50,8 @@ def watched(deployed, prefect_server):
     finally:
         worker.terminate()
         worker.wait(30)
-    [run] = post(prefect_server, "/flow_runs/filter", {})
+    # The server plans the coming nights' runs by itself; the watched one is the one that has begun.
+    [run] = [each for each in post(prefect_server, "/flow_runs/filter", {}) if each["start_time"]]
     return output, run
 
 
