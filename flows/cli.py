@@ -217,9 +217,10 @@ def demo(
 
 
 @app.command("version")
-def print_version() -> None:
+def print_version(as_json: Json = False) -> None:
     """The version of Sensorium."""
-    print(version("sensorium"))  # noqa: T201 - the answer
+    number = version("sensorium")
+    print_json({"version": number}) if as_json else typer.echo(number)
 
 
 @quarantine_app.command("list")
