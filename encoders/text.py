@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -70,9 +71,9 @@ class TextEncoder(Pretrained):
         mask = torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)  # (n, width)
         return self.features(model, ids.masked_fill(~mask, pad["id"]), mask)
 
+    @abstractmethod
     def features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
         """Vectors (n, dimension) from token ids and their mask, both (n, width)."""
-        raise NotImplementedError
 
     def probe(self) -> Sequence[str]:
         """Two sentences and a number, each cut to what the model reads."""

@@ -30,7 +30,7 @@ from storage.objects import Source, list_source, open_source
 from storage.schema import LISTING
 from tasks.commit import Committer
 from tasks.encode import Encoding, warm
-from tasks.isolate import Workers
+from tasks.isolate import Workers, WorkerStartError
 from tasks.plan import Plan, RefusedError, Shard, diff, refuse_mass_deletion, shards
 from tasks.prepare import Contents, Preparation, content_key
 from tasks.report import MOST_FAILURES, Account, bottleneck
@@ -229,7 +229,7 @@ class BucketRun:
 
 
 # What ends a run with one clear message and exit code 2: the ask or the surroundings are wrong, not the code.
-REFUSALS = (SettingsError, EncoderError, StorageError, RefusedError, OSError)
+REFUSALS = (SettingsError, EncoderError, StorageError, RefusedError, WorkerStartError, OSError)
 
 MakeSteps = Callable[[Preparation, Callable[[], Encoding], Committer, int], AbstractContextManager[Steps]]
 

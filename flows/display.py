@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -69,7 +70,7 @@ def show_plan(plan: Plan, seconds: float | None) -> None:
     """What a run would do."""
     out.print(f"listed {plan.listed}: {plan.todo.height} to embed, {plan.unchanged} unchanged, {plan.waiting.height} in quarantine,")
     out.print(f"{sum(plan.skipped.values())} skipped, {len(plan.vanished)} to delete; nothing was written")
-    for modality, n, size in plan.todo.group_by("modality").agg(n=_n(), size=_bytes()).sort("modality").iter_rows():
+    for modality, n, size in plan.todo.group_by("modality").agg(n=pl.len(), size=pl.col("size").sum()).sort("modality").iter_rows():
         out.print(f"  {modality}: {n} objects, {size / 1e6:.1f} MB")
     if seconds is not None:
         out.print(f"about {seconds:.0f} s at the speed of the last run")
@@ -131,15 +132,3 @@ def _line(text: str) -> str:
 def _short(text: str) -> str:
     line = _line(" ".join(text.split()))
     return line if len(line) <= 80 else line[:79] + "…"
-
-
-def _n() -> Any:
-    import polars as pl
-
-    return pl.len()
-
-
-def _bytes() -> Any:
-    import polars as pl
-
-    return pl.col("size").sum()

@@ -53,6 +53,4 @@ def _choose(db: DBConnection, table: str, reason: str | None, uris: Sequence[str
     if reason is not None and reason not in set(held.get_column("reason")):
         known = ", ".join(sorted(set(held.get_column("reason")))) or "none"
         raise SettingsError(f"no object is in quarantine for reason {reason!r}; reasons are: {known}")
-    if reason is not None:
-        held = held.filter(held.get_column("reason") == reason)
-    return [uri for uri in held.get_column("uri") if uris is None or uri in set(uris)]
+    return quarantine.chosen(held, uris, reason).get_column("uri").to_list()

@@ -73,12 +73,12 @@ def mark_for_retry(db: lancedb.DBConnection, name: str, *, uris: Sequence[str] |
 
     Attempts and times are kept; etag and size are forgotten, so that the objects differ from what a listing says.
     """
-    chosen = _chosen(load(db, name), uris, reason).filter(pl.col("size") != RETRY_SIZE)
-    table = open_table(db, table_name(name)) if chosen.height else None
+    marked = chosen(load(db, name), uris, reason).filter(pl.col("size") != RETRY_SIZE)
+    table = open_table(db, table_name(name)) if marked.height else None
     if table is not None:
-        forgotten = chosen.with_columns(etag=pl.lit(None, pl.String), size=pl.lit(RETRY_SIZE, pl.Int64))
-        _replace(table, chosen["uri"].to_list(), forgotten)
-    return chosen.height
+        forgotten = marked.with_columns(etag=pl.lit(None, pl.String), size=pl.lit(RETRY_SIZE, pl.Int64))
+        _replace(table, marked["uri"].to_list(), forgotten)
+    return marked.height
 
 
 def forget(db: lancedb.DBConnection, name: str, *, uris: Sequence[str] | None = None, reason: str | None = None) -> int:
@@ -86,9 +86,9 @@ def forget(db: lancedb.DBConnection, name: str, *, uris: Sequence[str] | None = 
 
     Those still in the source are new to the next run.
     """
-    chosen = _chosen(load(db, name), uris, reason)["uri"].to_list()
-    release(db, name, chosen)
-    return len(chosen)
+    gone = chosen(load(db, name), uris, reason)["uri"].to_list()
+    release(db, name, gone)
+    return len(gone)
 
 
 def by_reason(entries: pl.DataFrame) -> dict[str, int]:
@@ -105,7 +105,8 @@ def _read(db: lancedb.DBConnection, name: str, columns: list[str], condition: st
         return pl.DataFrame(scan(table.to_lance(), columns, condition).to_table())
 
 
-def _chosen(entries: pl.DataFrame, uris: Sequence[str] | None, reason: str | None) -> pl.DataFrame:
+def chosen(entries: pl.DataFrame, uris: Sequence[str] | None, reason: str | None) -> pl.DataFrame:
+    """Those of `load`'s entries that are named by `uris` (`None` for all) and failed for `reason` (`None` for any)."""
     if uris is not None:
         entries = entries.join(pl.DataFrame({"uri": uris}, schema={"uri": pl.String}), on="uri", how="semi")
     return entries if reason is None else entries.filter(pl.col("reason") == reason)

@@ -25,7 +25,6 @@ from typing import Any, TypeVar
 from tasks.worker import ALIVE, END, Job
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 START_SECONDS = 120.0  # imports of a cold worker on a busy machine
 IN_FLIGHT = 4  # items a worker holds, so that it never waits for the parent between two
