@@ -73,7 +73,7 @@ def _ask(folder: Path, database: Path) -> Iterator[tuple[str, list[Hit]]]:
 def _say_what_next(bucket: Path, database: Path, picture: Path, direct: bool) -> None:
     sensorium, table = _program("sensorium"), quote(str(database))
     lines = [
-        f"{sensorium} search {table} '一只红色的狗' --modality image",
+        f"{sensorium} search {table} '一列蓝色的火车' --modality image",
         f"{sensorium} search {table} {quote(str(picture))} --modality audio",
         f"{sensorium} status {table}",
         f"{sensorium} quarantine list {table}",
