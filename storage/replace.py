@@ -20,13 +20,15 @@ from lance.fragment import FragmentMetadata, write_fragments
 from lancedb.table import Table
 
 from storage.errors import TableError
+from storage.evidence import Evidence, same
 from storage.faults import told
 
 Rows = Callable[[], pa.RecordBatchReader]
 """Makes a stream of rows, from its beginning, each time it is called."""
 
 ATTEMPTS = 5
-BATCH = 65_536  # rows of a narrow scan in one batch: a few MB
+BATCH = 8192  # rows of a narrow scan in one batch: no slower than more, and half a megabyte
+CACHE = 8 << 20  # bytes of columns collected before a page is written; the engine's default took 90 MB more for long objects
 AHEAD = 4  # batches and fragments read ahead; the engine's own default grows with the table's fragments
 
 
@@ -48,7 +50,7 @@ def replace(
     rows : a stream of the table's schema whose keys all stand in `keys`; `None` only removes.
     identity : the columns that together identify a row, the key first.
     also : further columns that are read back and compared.
-    check : looks at the rows sent (`identity` and `also` columns) before anything is committed, and raises to refuse them.
+    check : looks at the rows sent (`identity` columns, the key as a category) before anything is committed, and raises to refuse them.
     properties : kept in the version's transaction.
 
     Returns
@@ -62,15 +64,16 @@ def replace(
         table does not hold what was sent, and what `storage.faults` tells of the engine's errors. Except for "read back" the table is
         unchanged.
     """
-    columns = [*identity, *also]
     with told(f"committing to table {table.name!r}"):
-        fragments, sent = _write(latest(table), rows, columns)
-        _refuse_misfits(sent, keys, identity)
+        dataset = latest(table)
+        evidence = Evidence(keys, dataset.schema, identity, also)
+        fragments, sent = _write(dataset, rows, evidence)
+        _refuse_misfits(sent, evidence)
         if check:
             check(sent)
         committed = _commit(table, keys, identity[0], fragments, properties or {})
         latest(table)
-        _compare(sent, _found(committed, keys, columns), identity, table.name)
+        _compare(sent, _found(committed, evidence), table.name)
         return int(committed.version)
 
 
@@ -94,23 +97,23 @@ def scan(
     )
 
 
-def _write(dataset: lance.LanceDataset, rows: Rows | None, columns: list[str]) -> tuple[list[FragmentMetadata], pl.DataFrame]:
-    """The stream as fragments that no version names yet, and the narrow columns of what went into them."""
-    schema = pa.schema([dataset.schema.field(name) for name in columns])
+def _write(dataset: lance.LanceDataset, rows: Rows | None, evidence: Evidence) -> tuple[list[FragmentMetadata], pl.DataFrame]:
+    """The stream as fragments that no version names yet, and the evidence of what went into them."""
     if rows is None:
-        return [], pl.DataFrame(schema.empty_table())
+        return [], evidence.of([])
     reader = rows()
     if not reader.schema.equals(dataset.schema, check_metadata=False):
         raise TableError("refused", f"rows have the columns {_columns(reader.schema)}; the table has {_columns(dataset.schema)}")
-    narrow: list[pl.DataFrame] = []
+    sent: list[pl.DataFrame] = []
 
     def witnessed() -> Iterator[pa.RecordBatch]:
         for batch in reader:
-            narrow.append(_narrow(batch.select(columns)))
+            sent.append(evidence.of([batch]))
             yield batch
 
-    fragments = write_fragments(pa.RecordBatchReader.from_batches(reader.schema, witnessed()), dataset)
-    return fragments, pl.concat([_narrow(schema.empty_table()), *narrow])
+    stream = pa.RecordBatchReader.from_batches(reader.schema, witnessed())
+    fragments = write_fragments(stream, dataset, data_cache_bytes=CACHE)
+    return fragments, pl.concat([evidence.of([]), *sent])
 
 
 def _commit(
@@ -156,39 +159,24 @@ def _addresses(dataset: lance.LanceDataset, key: str, keys: Sequence[str]) -> np
     return np.concatenate(found)
 
 
-def _found(dataset: lance.LanceDataset, keys: Sequence[str], columns: list[str]) -> pl.DataFrame:
-    wanted = pa.array(keys, pa.string())
-    schema = pa.schema([dataset.schema.field(name) for name in columns])
-    batches = (batch.filter(pc.is_in(batch[columns[0]], value_set=wanted)) for batch in scan(dataset, columns).to_batches())
-    return pl.concat([_narrow(schema.empty_table()), *map(_narrow, batches)])
+def _found(dataset: lance.LanceDataset, evidence: Evidence) -> pl.DataFrame:
+    return evidence.of(batch.filter(evidence.named(batch)) for batch in scan(dataset, evidence.columns).to_batches())
 
 
-def _narrow(rows: pa.RecordBatch | pa.Table) -> pl.DataFrame:
-    """A copy in which each string stands once: an object of half a million rows repeats its URI and etag in all of them.
-
-    `take` copies; a slice would keep the vectors of the batch alive.
-    """
-    table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
-    return pl.DataFrame(table.take(np.arange(table.num_rows))).cast({pl.String: pl.Categorical})
-
-
-def _refuse_misfits(sent: pl.DataFrame, keys: Sequence[str], identity: Sequence[str]) -> None:
-    named = set(keys)
-    strange = [key for key in sent[identity[0]].unique().cast(pl.String) if key not in named]
-    strangers = sent.filter(pl.col(identity[0]).cast(pl.String).is_in(strange)) if strange else sent.clear()
-    if strangers.height:
-        raise TableError("refused", f"{strangers.height} rows belong to keys that were not named, the first to {strangers[0, 0]!r}")
-    # Neighbours in order: a table of all pairs would take a hundred bytes a row.
-    doubles = sent.sort(identity).filter(pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in identity))
+def _refuse_misfits(sent: pl.DataFrame, evidence: Evidence) -> None:
+    if evidence.strangers:
+        strange = sent[:, 0].null_count()
+        raise TableError("refused", f"{strange} rows belong to keys that were not named, the first to {min(evidence.strangers)!r}")
+    doubles = evidence.doubles(sent)
     if doubles.height:
-        raise TableError("refused", f"{doubles.height} rows share their {' and '.join(identity)}, the first with {doubles[0, 0]!r}")
+        names = " and ".join(evidence.identity)
+        raise TableError("refused", f"{doubles.height} rows share their {names}, the first with {doubles[0, 0]!r}")
 
 
-def _compare(sent: pl.DataFrame, found: pl.DataFrame, identity: Sequence[str], name: str) -> None:
-    sent, found = sent.sort(identity), found.sort(identity)
-    if sent.equals(found):
+def _compare(sent: pl.DataFrame, found: pl.DataFrame, name: str) -> None:
+    if same(sent, found):
         return
-    keys = [frame[identity[0]].n_unique() for frame in (sent, found)]
+    keys = [frame[:, 0].n_unique() for frame in (sent, found)]
     counts = f"{sent.height} rows of {keys[0]} keys were sent, {found.height} of {keys[1]} are there"
     raise TableError("read back", f"table {name!r} does not hold what was committed: {counts}; is another writer at work? Run again")
 

@@ -14,6 +14,7 @@ from lancedb.table import Table
 
 from storage import batches, quarantine, table
 from tasks.encode import Staged
+from tasks.memory import give_back
 from tasks.prepare import reading
 from tasks.prepare_object import discard
 from tasks.segments import Failure
@@ -65,6 +66,7 @@ class Committer:
     def commit(self) -> int:
         """Make everything that waits one version of the table; its number, or the present one when there was nothing to write."""
         began = monotonic()
+        give_back()
         staged, self.waiting = self.waiting, []
         good = [uri for s in staged for uri in _uris(s, s.segments)]
         failed = _failure_frame(staged)
