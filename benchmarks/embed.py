@@ -1,10 +1,11 @@
 """How near the pipeline comes to its floor: the CPU time of decoding plus that of encoding, shared by all cores.
 
-    python -m benchmarks.embed [--objects 6000] [--rounds 3] [--way direct|prefect|both]
+    python -m benchmarks.embed [--objects 6000] [--rounds 3] [--ways direct served prefect]
 
 Floor: decode-only and encode-only CPU seconds of the same objects, each measured alone in one process of this run, over the cores.
-Pipeline: the command `sensorium embed` from listing to committed and published rows, with and without Prefect; its start-up is what the
-same command takes for a bucket of one picture.
+Pipeline: the command `sensorium embed` from listing to committed and published rows; its start-up is what the same command takes for a
+bucket of one picture. Ways: "direct" without Prefect; "served" as a flow run of a Prefect server that is up already, as scheduled runs are
+(on the same cores); "prefect" with a server that the command starts for itself.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks import material
+from flows.local_server import LocalServer
 
 BATCH = 64
+WAYS = ["direct", "served", "prefect"]
 
 
 def main() -> None:
@@ -32,25 +37,26 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=6000)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "sensorium-benchmark")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--way", choices=["direct", "prefect", "both"], default="both")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     asked = parser.parse_args()
     photos = material.photographs(asked.folder / f"photos-{asked.objects}", asked.objects)
     one = material.photographs(asked.folder / "photos-1", 1)
     space = material.vit_tiny(asked.folder)
-    ways = {"direct": ["--direct"], "prefect": []} if asked.way == "both" else {asked.way: ["--direct"] if asked.way == "direct" else []}
-    rounds = [{name: _round(photos, one, space, flags) for name, flags in ways.items()} for _ in range(asked.rounds)]
+    rounds = [{way: _round(photos, one, space, way) for way in asked.ways} for _ in range(asked.rounds)]
     medians = {
         name: {ratio: statistics.median(each[name][ratio] for each in rounds) for ratio in ("of_floor", "of_floor_with_start_up")}
-        for name in ways
+        for name in asked.ways
     }
     print(json.dumps({"machine": material.machine(), "objects": asked.objects, "median": medians, "rounds": rounds}, indent=1))
 
 
-def _round(photos: Path, one: Path, space: Path, flags: list[str]) -> dict[str, Any]:
+def _round(photos: Path, one: Path, space: Path, way: str) -> dict[str, Any]:
     """The pipeline between two measurements of its floor, for a shared machine's speed drifts."""
     before = _isolated("floor", photos, space)
-    start = _embed(one, space, flags)
-    whole = _embed(photos, space, flags)
+    with _api(way) as environment:
+        flags = ["--direct"] if way == "direct" else []
+        start = _embed(one, space, flags, environment)
+        whole = _embed(photos, space, flags, environment)
     after = _isolated("floor", photos, space)
     ideal = sum((*before.values(), *after.values())) / 2 / len(os.sched_getaffinity(0))
     return {
@@ -65,11 +71,26 @@ def _round(photos: Path, one: Path, space: Path, flags: list[str]) -> dict[str, 
     }
 
 
-def _embed(photos: Path, space: Path, flags: list[str]) -> dict[str, Any]:
+@contextmanager
+def _api(way: str) -> Iterator[dict[str, str]]:
+    """The environment of the command: with a server's address where one is to be up already, without any elsewhere."""
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    if way != "served":
+        yield environment
+        return
+    server = LocalServer()
+    try:
+        server.wait()
+        yield environment | {"PREFECT_API_URL": f"{server.url}/api"}
+    finally:
+        server.stop()
+
+
+def _embed(photos: Path, space: Path, flags: list[str], environment: dict[str, str]) -> dict[str, Any]:
     database = tempfile.mkdtemp(prefix="sensorium-benchmark-")
     began = time.monotonic()
     command = [sys.executable, "-m", "flows.cli", "embed", str(photos), database, "--space", str(space), "--json", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     wall = time.monotonic() - began
     shutil.rmtree(database)
     if done.returncode:
