@@ -18,42 +18,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from encoders import registry
 from encoders.errors import EncoderError
 from encoders.spec import MODALITIES, Modality, Space, Spec
-from encoders.weights import PACKAGE, is_here
+from encoders.weights import PACKAGE
 
 SPACES = {"miniature": "miniature/space.toml"}
 
 Sections = dict[Modality, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of what there is to choose from.
-
-    Parameters
-    ----------
-    kind : an encoder needs weights to be named, a space is ready to be used.
-    modalities : what it embeds.
-    dimension : length of its vectors; None where the weights decide, or are not here.
-    licence : of the weights; "" where they decide.
-    here : whether it can be used without a network; None for an encoder that works with any weights.
-    problem : why it cannot be used at all, "" if it can.
-    """
-
-    kind: Literal["encoder", "space"]
-    name: str
-    modalities: tuple[Modality, ...]
-    dimension: int | None = None
-    licence: str = ""
-    here: bool | None = None
-    problem: str = ""
 
 
 def load_space(name_or_path: str) -> Space:
@@ -77,9 +53,9 @@ def load_space(name_or_path: str) -> Space:
         raise EncoderError(f"{path}: {problem}") from problem
 
 
-def catalogue() -> list[Entry]:
-    """Every space and every encoder that can be named, for `sensorium encoders`; downloads nothing and never fails as a whole."""
-    return [*(_space_entry(name) for name in SPACES), *(_encoder_entry(name) for name in registry.names())]
+def sections_of(name_or_path: str) -> Sections:
+    """The sections of a space as they stand in its TOML file, without describing its encoders."""
+    return _read(_find(name_or_path))[1]
 
 
 def _find(name_or_path: str) -> Path:
@@ -134,29 +110,3 @@ def _from(path: Path, weights: str, revision: str) -> str:
     folder = Path(weights).expanduser()
     beside = path.parent / folder
     return str(beside.resolve()) if beside.is_dir() or folder.is_dir() else weights
-
-
-def _space_entry(name: str) -> Entry:
-    _, sections = _read(_find(name))
-    here = all(is_here(section["weights"], section.get("revision", "")) for section in sections.values())
-    licences = sorted({section.get("licence", "") for section in sections.values()})
-    try:
-        dimension = load_space(name).dimension if here else None
-    except EncoderError as problem:
-        return Entry("space", name, tuple(sections), None, " and ".join(licences), here, str(problem))
-    return Entry("space", name, tuple(sections), dimension, " and ".join(licences), here)
-
-
-def _encoder_entry(name: str) -> Entry:
-    """A family of the project works with any weights; an outsider's may come with its own, and then describes itself unasked."""
-    try:
-        family = registry.find(name)
-    except EncoderError as problem:
-        return Entry("encoder", name, (), problem=str(problem))
-    if name in registry.ENCODERS:
-        return Entry("encoder", name, (family.modality,))
-    try:
-        spec = registry.describe(name)
-    except Exception:  # noqa: BLE001 - foreign code, which may need weights to be named
-        return Entry("encoder", name, (family.modality,))
-    return Entry("encoder", name, (family.modality,), spec.dimension, spec.licence, here=True)

@@ -24,8 +24,11 @@ _CONFIGURING = (
     "tokenizer_config.json",
     "modules.json",
     "sentence_bert_config.json",
+    "config_sentence_transformers.json",
     "1_Pooling/config.json",
 )
+MODULE_WEIGHTS = "model.safetensors"
+_INSIDE = re.compile(r"(\w[\w.-]*)?")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -55,6 +58,16 @@ def is_here(weights: str, revision: str = "") -> bool:
     except (EncoderError, OSError):
         return False
     return True
+
+
+def revisions_here(weights: str) -> tuple[str, ...]:
+    """Commits of a hub id that lie whole in this machine's cache of the hub, sorted."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    snapshots = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=weights, repo_type="model") / "snapshots"
+    folders = sorted(snapshots.iterdir()) if snapshots.is_dir() else []
+    return tuple(folder.name for folder in folders if _COMMIT.fullmatch(folder.name) and _is_whole(folder))
 
 
 def check(folder: Path) -> None:
@@ -89,12 +102,22 @@ def digest(folder: Path) -> str:
 
     A file is read once in a process (at 1 to 2 GB/s) and again only when its size or time changes. The folder's place does not matter.
     """
-    names = sorted({p.name for p in folder.glob("*.safetensors")} | {name for name in _CONFIGURING if (folder / name).is_file()})
+    configuring = [*_CONFIGURING, *(f"{path}/{name}" for path in module_folders(folder) for name in ("config.json", MODULE_WEIGHTS))]
+    names = sorted({p.name for p in folder.glob("*.safetensors")} | {name for name in configuring if (folder / name).is_file()})
     whole = hashlib.sha256()
     for name in names:
         stat = (folder / name).stat()
         whole.update(f"{name}\0{_file_digest(folder / name, stat.st_size, stat.st_mtime_ns)}\n".encode())
     return whole.hexdigest()
+
+
+def module_folders(folder: Path) -> tuple[str, ...]:
+    """Folders in a checkpoint of sentence-transformers, as its modules.json names them: of the pooling and of what comes after it."""
+    paths = [str(module.get("path") or "") for module in read_json(folder, "modules.json") or ()]
+    for path in paths:
+        if not _INSIDE.fullmatch(path):
+            raise EncoderError(f"{folder / 'modules.json'} names the folder {path!r}; only one inside the checkpoint is read")
+    return tuple(path for path in paths if path)
 
 
 def verify(folder: Path, expected: str) -> None:

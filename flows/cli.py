@@ -191,13 +191,13 @@ def status(database: Database, table: TableName = "media", as_json: Json = False
 
 @app.command()
 def encoders(as_json: Json = False) -> None:
-    """Every encoder and space, with dimension, licence, and whether its weights are here."""
+    """Every space, encoder and well-known checkpoint: what it reads, dimension, licence, and whether its weights are here."""
     with refusing():
-        from encoders.spaces import catalogue
+        from encoders.catalogue import catalogue
         from flows import display
 
-        rows = [asdict(entry) for entry in catalogue()]
-        print_json(rows) if as_json else display.show_rows(rows, list(rows[0]))
+        entries = catalogue()
+        print_json([asdict(entry) for entry in entries]) if as_json else display.show_catalogue(entries)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from encoders.catalogue import Entry
 from flows.pipeline import listener
 from retrieval.query import Hit
 from tasks.plan import Plan
@@ -100,6 +101,30 @@ def show_mapping(title: str, values: Mapping[str, Any]) -> None:
     out.print(f"[bold]{escape(title)}[/bold]")
     for name, value in values.items():
         out.print(f"  {name}: {escape(str(value))}")
+
+
+def show_catalogue(entries: Sequence[Entry]) -> None:
+    """Spaces, then encoders with their checkpoints below them, in at most 100 columns."""
+    grid = Table("space, encoder, [dim]its weights[/dim]", "reads", "dimension", "licence", "here", box=None, pad_edge=False)
+    for entry in entries:
+        below = entry.kind == "checkpoint"
+        name = f"  [dim]{escape(_line(entry.weights))}[/dim]" if below else f"[bold]{escape(_line(entry.name))}[/bold]"
+        here = {None: "", True: "yes", False: "no"}[entry.here]
+        cells = [name, _reads(entry), str(entry.dimension or ""), escape(_line(entry.licence or ("not stated" if below else ""))), here]
+        grid.add_row(*cells)
+    out.print(grid)
+    for entry in entries:
+        if entry.problem:
+            out.print(f"[red]{escape(_line(entry.name))}: {escape(_line(entry.problem))}[/red]")
+    out.print("\nA space's TOML file names an encoder with weights and revision: docs/encoders.md. --json tells the commits that are here.")
+
+
+def _reads(entry: Entry) -> str:
+    modalities = ", ".join(entry.modalities)
+    if entry.kind == "space":
+        return modalities
+    amount = f"{entry.reads:,.2f}".rstrip("0").rstrip(".") + f" {entry.unit}" if entry.reads else ""
+    return amount if entry.kind == "checkpoint" else f"{modalities} {amount}".strip()
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

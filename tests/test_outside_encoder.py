@@ -65,7 +65,8 @@ def test_an_outsiders_encoder_makes_a_space_and_stands_in_the_catalogue(tmp_path
     dimension, entry, broken = run(f"""
 import json
 from dataclasses import asdict
-from encoders.spaces import catalogue, load_space
+from encoders.catalogue import catalogue
+from encoders.spaces import load_space
 entries = {{entry.name: asdict(entry) for entry in catalogue()}}
 print(json.dumps([load_space({str(tmp_path / "space.toml")!r}).dimension, entries["letters"], entries["broken"]]))
 """)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 import tiny_checkpoints
 
 from encoders.errors import EncoderError
-from encoders.spaces import SPACES, Entry, catalogue, load_space
+from encoders.spaces import load_space
 from encoders.spec import Space
 
 ROOT = Path(__file__).parents[1]
@@ -127,11 +126,3 @@ def test_an_unknown_space_is_told_the_nearest_name_and_that_a_file_would_do():
         EncoderError, match="no space and no file 'minature', did you mean 'miniature'\\?; give one of miniature, or the path"
     ):
         load_space("minature")
-
-
-def test_the_catalogue_lists_spaces_and_encoders_with_what_is_known_of_them():
-    entries = {(entry.kind, entry.name): entry for entry in catalogue()}
-    assert entries["space", "miniature"] == Entry("space", "miniature", ("text", "image", "audio"), 128, "Apache-2.0", here=True)
-    assert entries["encoder", "bert"] == Entry("encoder", "bert", ("text",))
-    assert {name for kind, name in entries if kind == "space"} == set(SPACES)
-    assert all(json.dumps(entry.__dict__) for entry in entries.values())
