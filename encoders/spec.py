@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-Modality = Literal["text", "image", "audio"]
+Modality = Literal["text", "image", "audio", "video"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 # Where a thing came from does not change what it computes: these fields stay out of the fingerprint.
@@ -86,6 +86,17 @@ class Space:
         return iter(self.encoders.values())
 
     @property
+    def media(self) -> tuple[Modality, ...]:
+        """What objects this space can embed: a video is readable where its frames, its sound or its clips are."""
+        return tuple(medium for medium in MODALITIES if self.modalities_of(medium))
+
+    def modalities_of(self, medium: Modality) -> tuple[Modality, ...]:
+        """As what the segments of an object are encoded: a video as clips, or else frames, and windows of its sound track."""
+        picture: Modality = "video" if "video" in self.encoders else "image"
+        wanted: tuple[Modality, ...] = (picture, "audio") if medium == "video" else (medium,)
+        return tuple(modality for modality in wanted if modality in self.encoders)
+
+    @property
     def dimension(self) -> int:
         """Length of every vector of this space."""
         return next(iter(self.encoders.values())).dimension
@@ -118,7 +129,8 @@ class Encoder(Protocol):
         """Model inputs of one segment.
 
         `medium` is a picture as uint8 array (height, width, 3), a sound as float32 array (samples,) at
-        `spec.preprocessing["sampling_rate"]`, or a string.
+        `spec.preprocessing["sampling_rate"]`, a string, or a clip of a video as uint8 array (frames, height, width, 3): "clip_frames" of
+        them, spread evenly over "clip_seconds", scaled so that their shorter side has "clip_edge" pixels (by default, 0, left as they are).
         """
         ...
 

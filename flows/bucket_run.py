@@ -75,7 +75,7 @@ class BucketRun:
     def plan(self, listing: pl.DataFrame) -> Plan:
         """Compare the listing with the table, and refuse to delete what is more likely hidden than gone."""
         present, held_back = self._state()
-        plan = diff(listing, present, held_back, list(self.space.encoders), self.space.generation)
+        plan = diff(listing, present, held_back, self.space.media, self.space.generation)
         if not self.settings.allow_deletions:
             refuse_mass_deletion(plan, present.height, self.source.root, self.settings.most_vanished)
         return plan
@@ -112,7 +112,7 @@ class BucketRun:
         committer = self.committer
         present, held_back = self._state(idle=committer is None)
         # A run that wrote nothing left everything as the plan found it: no second look at a table that may be large.
-        after = diff(listing, present, held_back, list(self.space.encoders), self.space.generation) if committer else plan
+        after = diff(listing, present, held_back, self.space.media, self.space.generation) if committer else plan
         embedded = after.unchanged - plan.unchanged
         in_quarantine = pl.concat([after.todo, after.waiting]).join(held_back, on="uri", how="semi").height
         skipped = sum(after.skipped.values())
@@ -175,9 +175,9 @@ class BucketRun:
         known = {content_key(uri, h) for uri, h in present.select("uri", "content_hash").iter_rows()}
         limits = Limits(**{name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")})
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch)
-        modalities = plan.todo.get_column("modality").unique(maintain_order=True).to_list()
+        media = plan.todo.get_column("modality").unique(maintain_order=True).to_list()
         # Importing torch and loading weights takes seconds, in which the first shards can be prepared.
-        encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(self._encoding, scratch, modalities).result
+        encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(self._encoding, scratch, media).result
         committer = Committer(
             self.db, self.settings.table, self.table, self.source.root, self.name, self.space.generation, set(held_back.get_column("uri"))
         )
@@ -196,15 +196,16 @@ class BucketRun:
                 run(cut, self.ahead, steps, self.clock)
         committer.delete(plan.vanished.to_list(), plan.released.to_list())
 
-    def _encoding(self, scratch: Path, modalities: Sequence[Modality]) -> Encoding:
-        """Encoders of the space; the weights of `modalities` are loaded now, those of others if content turns out to be theirs."""
+    def _encoding(self, scratch: Path, media: Sequence[Modality]) -> Encoding:
+        """Encoders of the space; the weights for objects of `media` are loaded now, those of others if content turns out to be theirs."""
         assert self.table is not None  # noqa: S101 - as above
         devices = hardware.devices() if self.settings.device == "auto" else (self.settings.device,)
         encoders = {}
         for modality, spec in self.space.encoders.items():
             replicas = [registry.build(spec, device, self.settings.dtype) for device in devices]
             encoders[modality] = [*replicas, *replicas[:1] * (hardware.share_cores(devices[0]) - 1)]
-        warm(encoder for modality in modalities for encoder in dict.fromkeys(encoders[modality]))
+        needed = dict.fromkeys(modality for medium in media for modality in self.space.modalities_of(medium))
+        warm(encoder for modality in needed for encoder in dict.fromkeys(encoders[modality]))
         return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, self.settings.batch)
 
     def _publish(self, plan: Plan, account: Account) -> Account:
@@ -235,7 +236,7 @@ MakeSteps = Callable[[Preparation, Callable[[], Encoding], Committer, int], Abst
 
 
 def _nothing_present() -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(LISTING.empty_table())).with_columns(content_hash=pl.lit(""), modality=pl.lit(""))
+    return pl.DataFrame(pl.from_arrow(LISTING.empty_table())).with_columns(content_hash=pl.lit(""), medium=pl.lit(""))
 
 
 def open_run(settings: EmbedSettings, *, only_plan: bool = False) -> BucketRun:

@@ -28,7 +28,7 @@ from tasks.plan import Plan, Shard
 from tasks.prepare import Preparation, PreparedShard, prepare
 from tasks.report import Account, markdown
 
-VERBS: dict[Modality, str] = {"image": "patch", "audio": "stft", "text": "tokenise"}
+VERBS: dict[Modality, str] = {"image": "patch", "audio": "stft", "text": "tokenise", "video": "frames"}
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(
     max_workers=16
 )  # tasks in flight are bounded by `ahead`; idle threads cost nothing

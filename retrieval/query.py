@@ -19,7 +19,7 @@ from encoders.stacking import alone
 from storage import table as tables
 from storage.errors import TableError
 
-COLUMNS = ("uri", "modality", "segment", "start", "end", "text")
+COLUMNS = ("uri", "medium", "modality", "segment", "start", "end", "text")
 HEAD = 4096
 
 
@@ -33,12 +33,15 @@ class Hit:
 
     Parameters
     ----------
-    start, end : seconds of a sound, characters of a text, None for a picture.
+    medium : what the object is.
+    modality : what the segment was encoded as: a frame of a video is an image.
+    start, end : seconds of a sound or video, characters of a text, None for a picture.
     text : the words of a text's chunk.
     score : cosine similarity, -1 to 1.
     """
 
     uri: str
+    medium: str
     modality: str
     segment: int
     start: float | None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import polars as pl
 
 from encoders.spec import Space
 from storage import quarantine, runs, table
@@ -23,7 +26,8 @@ def status(database: str, name: str = "media", latest: int = 10) -> dict[str, An
         "table": name,
         "rows": int(counts.get_column("rows").sum()),
         "objects": int(counts.get_column("objects").sum()),
-        "modalities": {row["modality"]: {"objects": row["objects"], "rows": row["rows"]} for row in counts.iter_rows(named=True)},
+        "media": {medium: {"objects": objects, "rows": rows} for medium, objects, rows in _by(counts, "medium")},
+        "modalities": {modality: {"rows": rows} for modality, _, rows in _by(counts, "modality")},
         "generation": table.generation(held),
         "space": Space.from_json(table.space_json(held)).name,
         "version": int(held.version),
@@ -32,3 +36,7 @@ def status(database: str, name: str = "media", latest: int = 10) -> dict[str, An
         "quarantine": quarantine.by_reason(quarantine.load(db, name)),
         "runs": runs.latest(db, name, latest).drop("account").to_dicts(),
     }
+
+
+def _by(counts: pl.DataFrame, column: str) -> Iterable[tuple[str, int, int]]:
+    return counts.group_by(column).agg(pl.col("objects", "rows").sum()).sort(column).iter_rows()

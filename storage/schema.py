@@ -19,8 +19,8 @@ LISTING = pa.schema(
 def rows(dimension: int) -> pa.Schema:
     """One row per segment; `uri` and `segment` identify it and come first (an index on a key that is not first was once ignored).
 
-    `start` and `end` are seconds for sounds and characters for texts, null for pictures; `content_hash` is the hex SHA-256 of the whole
-    object.
+    `medium` is what the object is, `modality` what the segment was encoded as: a video has rows of images and of audio. `start` and `end`
+    are seconds of sounds and videos and characters of texts, null for pictures; `content_hash` is the hex SHA-256 of the whole object.
     """
     return pa.schema(
         [
@@ -31,6 +31,7 @@ def rows(dimension: int) -> pa.Schema:
             pa.field("size", pa.int64(), nullable=False),
             pa.field("modified", STAMP),
             pa.field("content_hash", pa.string(), nullable=False),
+            pa.field("medium", pa.string(), nullable=False),
             pa.field("modality", pa.string(), nullable=False),
             pa.field("start", pa.float64()),
             pa.field("end", pa.float64()),

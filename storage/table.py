@@ -19,7 +19,8 @@ from storage.replace import Rows, replace, scan
 SPACE = b"sensorium.space"
 GENERATION = b"sensorium.generation"
 LIVE = "live"
-PRESENT = ("uri", "etag", "size", "modified", "content_hash", "modality")
+PRESENT = ("uri", "etag", "size", "modified", "content_hash", "medium")
+COUNTED = ["medium", "modality"]
 
 
 def connect(database: str, *, must_exist: bool = False) -> lancedb.DBConnection:
@@ -81,7 +82,7 @@ def generation(table: Table) -> str:
 
 
 def present(table: Table, root: str) -> pl.DataFrame:
-    """What the table holds of a source, one row per object: uri, etag, size, modified, content_hash, modality.
+    """What the table holds of a source, one row per object: uri, etag, size, modified, content_hash, medium.
 
     `root` is the source: the object of that URI and all below it. Reads narrow columns of each object's first segment.
     """
@@ -116,12 +117,15 @@ def rows_with_content(table: Table, version: int, hashes: Sequence[str]) -> pa.R
 
 
 def count(table: Table) -> pl.DataFrame:
-    """Objects and rows by modality, sorted by it: columns modality, objects, rows."""
+    """Rows by medium and modality, sorted by them: columns medium, modality, objects, rows.
+
+    An object is counted once, where its first segment is.
+    """
     with told(f"counting table {table.name!r}"):
-        scanner = scan(table.to_lance(), ["modality", "segment"])
+        scanner = scan(table.to_lance(), [*COUNTED, "segment"])
         parts = [_count(pl.DataFrame(batch)) for batch in scanner.to_batches()]
-        empty = pl.DataFrame(schema={"modality": pl.String, "objects": pl.UInt32, "rows": pl.UInt32})
-        return pl.concat([empty, *parts]).group_by("modality").sum().sort("modality")
+        empty = pl.DataFrame(schema=dict.fromkeys(COUNTED, pl.String) | {"objects": pl.UInt32, "rows": pl.UInt32})
+        return pl.concat([empty, *parts]).group_by(COUNTED).sum().sort(COUNTED)
 
 
 def published(db: lancedb.DBConnection, name: str) -> Table:
@@ -183,7 +187,7 @@ def _refuse_gaps(sent: pl.DataFrame) -> None:
 
 
 def _count(batch: pl.DataFrame) -> pl.DataFrame:
-    return batch.group_by("modality").agg(objects=(pl.col("segment") == 0).sum(), rows=pl.len())
+    return batch.group_by(COUNTED).agg(objects=(pl.col("segment") == 0).sum(), rows=pl.len())
 
 
 def _frame(batches: Iterator[pa.RecordBatch], columns: pa.Schema) -> pl.DataFrame:

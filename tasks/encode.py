@@ -90,7 +90,7 @@ def encode(shard: Shard, ready: PreparedShard, encoding: Encoding) -> Staged:
     tally = Tally()
     path = encoding.scratch / f"{shard.name}.staged.arrow"
     batches.write_stream(path, encoding.schema, _rows(shard, ready, encoding, tally))
-    for file in {outcome.path for outcome in ready.ready}:
+    for file in {part.path for outcome in ready.ready for part in outcome.parts}:
         discard(file)
     whole = {outcome.index: outcome.segments for outcome in ready.ready if outcome.index not in tally.failures}
     if tally.failures and not whole and len(tally.failures) > 1:
@@ -101,29 +101,38 @@ def encode(shard: Shard, ready: PreparedShard, encoding: Encoding) -> Staged:
 
 def _rows(shard: Shard, ready: PreparedShard, encoding: Encoding, tally: Tally) -> Iterator[pa.RecordBatch]:
     """Rows window by window; while one is written, the next is already in the lanes, so that no core waits for this thread."""
-    objects = shard.objects.to_arrow()
+    objects = _about(shard, ready)
     under_way: deque[Forward] = deque()
     with ThreadPoolExecutor(max(map(len, encoding.encoders.values())), thread_name_prefix="encode") as lanes:
-        for file, modality in sorted({(outcome.path, outcome.modality) for outcome in ready.ready}):
-            done = {outcome.index for outcome in ready.ready if outcome.path == file}
+        for file, modality in sorted({(part.path, part.modality) for outcome in ready.ready for part in outcome.parts}):
+            done = {outcome.index for outcome in ready.ready if any(part.path == file for part in outcome.parts)}
             for window in prepared.read(file, done, WINDOW_ROWS, WINDOW_BYTES):
                 under_way.append(Forward(encoding.encoders[modality], window, encoding.batch, lanes, tally))
                 if len(under_way) > 1:
-                    yield _table_rows(objects, ready.hashes, under_way.popleft(), encoding)
+                    yield _table_rows(objects, under_way.popleft(), encoding)
         while under_way:
-            yield _table_rows(objects, ready.hashes, under_way.popleft(), encoding)
+            yield _table_rows(objects, under_way.popleft(), encoding)
 
 
-def _table_rows(objects: pa.Table, hashes: Mapping[int, str], forward: Forward, encoding: Encoding) -> pa.RecordBatch:
+def _about(shard: Shard, ready: PreparedShard) -> pa.Table:
+    """What all rows of an object repeat, one row per object of the shard."""
+    media = {outcome.index: outcome.medium for outcome in ready.ready}
+    rows = range(len(shard))
+    columns = {"content_hash": [ready.hashes.get(row) for row in rows], "medium": [media.get(row) for row in rows]}
+    about = shard.objects.select("uri", "etag", "size", "modified").to_arrow()
+    for name, values in columns.items():
+        about = about.append_column(name, pa.array(values, pa.string()))
+    return about
+
+
+def _table_rows(objects: pa.Table, forward: Forward, encoding: Encoding) -> pa.RecordBatch:
     vectors, good = forward.result()
     window = forward.window
-    rows = window.objects[good]
-    about = objects.take(pa.array(rows)).combine_chunks()
-    columns = {name: about.column(name).combine_chunks() for name in ("uri", "etag", "size", "modified")}
+    about = objects.take(pa.array(window.objects[good])).combine_chunks()
+    columns = {name: about.column(name).combine_chunks() for name in about.column_names}
     columns |= {name: getattr(window, name).take(pa.array(good)) for name in ("start", "end", "text")}
     columns |= {
         "segment": window.numbers[good],
-        "content_hash": [hashes[int(row)] for row in rows],
         "source": encoding.source,
         "modality": forward.spec.modality,
         "embedded_at": datetime.now(UTC),

@@ -19,7 +19,7 @@ from encoders.media import Limits, Source, settle
 from encoders.spec import Encoder, Modality, Space
 from tasks.patch import patch
 from tasks.prepared import PreparedWriter
-from tasks.segments import Failure, Item, Ready, Segment
+from tasks.segments import Failure, Item, Part, Ready, Segment
 from tasks.stft import stft
 from tasks.tokenise import tokenise
 
@@ -89,12 +89,12 @@ class PrepareObject:
         writer = self._writer(modality)
         written = 0
         for segments in _in_batches(self._segments(modality, source, item.name)):
-            writer.write(item.index, written, segments)
+            writer.write(item.index, range(written, written + len(segments)), segments)
             written += len(segments)
             alive()
         if not written:
             raise EmptyError("empty", "nothing in it could be embedded")
-        return Ready(item.index, modality, written, writer.path)
+        return Ready(item.index, modality, (Part(modality, written, writer.path),))
 
     def _segments(self, modality: Modality, source: Source, name: str) -> Iterator[Segment]:
         encoder = self._encoders[modality]
@@ -105,6 +105,8 @@ class PrepareObject:
                 return stft(encoder, source, self.limits)
             case "text":
                 return tokenise(encoder, source, name, self.limits)
+            case "video":
+                raise UnreadableError("other content", "it is a video")
 
     def _writer(self, modality: Modality) -> PreparedWriter:
         if modality not in self._writers:

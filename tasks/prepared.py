@@ -33,8 +33,8 @@ class PreparedWriter:
         self._file: pa.NativeFile | None = None
         self._stream: pa.ipc.RecordBatchStreamWriter | None = None
 
-    def write(self, index: int, first: int, segments: Sequence[Segment]) -> None:
-        """Append segments `first`, `first + 1`, … of object `index`."""
+    def write(self, index: int, numbers: Sequence[int], segments: Sequence[Segment]) -> None:
+        """Append segments of object `index`, each with its number within the object."""
         columns = {name: _column([s.inputs[name] for s in segments]) for name in segments[0].inputs}
         schema = pa.schema(_FIXED + [pa.field(name, column.type) for name, column in columns.items()])
         if self._stream is None:
@@ -42,7 +42,7 @@ class PreparedWriter:
             self._stream = pa.ipc.new_stream(self._file, schema)
         fixed = [
             pa.array([index] * len(segments), pa.int32()),
-            pa.array(range(first, first + len(segments)), pa.int32()),
+            pa.array(numbers, pa.int32()),
             pa.array([s.start for s in segments], pa.float64()),
             pa.array([s.end for s in segments], pa.float64()),
             pa.array([s.text for s in segments], pa.string()),

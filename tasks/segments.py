@@ -18,7 +18,7 @@ class Segment:
     Parameters
     ----------
     inputs : what the encoder's `prepare` made of it.
-    start, end : seconds of a sound, characters of a text, None for a picture.
+    start, end : seconds of a sound or video, characters of a text, None for a picture.
     text : the words of a chunk.
     """
 
@@ -45,13 +45,32 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """An object whose segments stand in a prepared file."""
+class Part:
+    """Those segments of an object that one encoder reads: so many of `modality`, in a prepared file."""
 
-    index: int
     modality: Modality
     segments: int
     path: Path
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An object whose segments stand in prepared files.
+
+    Parameters
+    ----------
+    medium : what the object is by its content.
+    parts : one for each modality that its segments are encoded as; segments are numbered over all of them, without gaps.
+    """
+
+    index: int
+    medium: Modality
+    parts: tuple[Part, ...]
+
+    @property
+    def segments(self) -> int:
+        """Of all parts."""
+        return sum(part.segments for part in self.parts)
 
 
 @dataclass(frozen=True)

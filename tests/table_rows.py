@@ -39,6 +39,7 @@ def batch(objects: Objects, *, modality: str = "image", text: str | None = None)
         "size": 1,
         "modified": NOW,
         "content_hash": [content(uri, etag) for uri, etag, _ in segments],
+        "medium": modality,
         "modality": modality,
         "text": text,
         "embedded_at": NOW,

@@ -29,6 +29,7 @@ def columns(n: int) -> dict[str, object]:
         "source": "s3://bucket",
         "size": pa.array(range(n)),
         "content_hash": "0" * 64,
+        "medium": "image",
         "modality": "image",
         "embedded_at": NOW,
         "run": "r1",

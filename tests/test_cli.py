@@ -64,7 +64,7 @@ def test_embed_without_prefect_settings_brings_its_own_server(home, account):
 def test_search_by_words_finds_pictures_and_sounds(home, account, modality, language):
     name, caption = next((n, c) for n, c in captions().items() if n.endswith("png" if modality == "image" else "wav"))
     hits = answer("search", home / "lance", caption[language], "--modality", modality, "--limit", "3")
-    assert [set(hit) for hit in hits] == [{"uri", "modality", "segment", "start", "end", "text", "score"}] * 3
+    assert [set(hit) for hit in hits] == [{"uri", "medium", "modality", "segment", "start", "end", "text", "score"}] * 3
     assert hits[0]["uri"].endswith(name)
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
 

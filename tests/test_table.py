@@ -232,7 +232,7 @@ def test_the_same_commit_sent_twice_leaves_one_copy(media: Table) -> None:
 def test_present_gives_one_row_for_each_object_whatever_its_name(media: Table) -> None:
     commit(media, {uri: ("v1", 1 + k % 3) for k, uri in enumerate(ODD)})
     frame = table.present(media, "s3://bucket")
-    assert frame.columns == ["uri", "etag", "size", "modified", "content_hash", "modality"]
+    assert frame.columns == ["uri", "etag", "size", "modified", "content_hash", "medium"]
     assert sorted(frame["uri"]) == sorted(ODD)
     assert frame.row(0)[1:4] == ("v1", 1, NOW)
     assert set(frame["content_hash"]) == {content(uri, "v1") for uri in ODD}
@@ -271,7 +271,7 @@ def test_a_new_table_holds_nothing(media: Table) -> None:
 def test_count_tells_objects_and_rows_by_modality(media: Table) -> None:
     commit(media, {"a": ("v1", 3), "b": ("v1", 1)})
     table.commit(media, ["c", "d"], lambda: stream({"c": ("v1", 5), "d": ("v1", 1)}, modality="audio"))
-    assert table.count(media).rows() == [("audio", 2, 6), ("image", 2, 4)]
+    assert table.count(media).rows() == [("audio", "audio", 2, 6), ("image", "image", 2, 4)]
 
 
 def test_rows_are_found_by_content_as_they_stood_in_a_version(media: Table) -> None:

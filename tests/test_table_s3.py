@@ -48,7 +48,7 @@ def test_a_table_on_s3_is_made_changed_published_and_tidied_like_one_in_a_folder
     assert contents(table.published(db, "media")) == model
     again = table.published(db, "media")
     assert sorted(table.present(again, "s3://source")["uri"]) == sorted(model)
-    assert table.count(again).rows() == [("image", len(model), sum(n for _, n in model.values()))]
+    assert table.count(again).rows() == [("image", "image", len(model), sum(n for _, n in model.values()))]
 
 
 def test_quarantine_and_runs_live_on_s3_too(database: str) -> None:
