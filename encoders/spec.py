@@ -14,7 +14,7 @@ Modality = Literal["text", "image", "audio", "video"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 # Where a thing came from does not change what it computes: these fields stay out of the fingerprint.
-_PLACE = frozenset({"weights", "revision", "licence"})
+_PLACE = frozenset({"weights", "revision", "licence", "service"})
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Spec:
     preprocessing : every parameter between decoded medium and model input (sizes, resampling, means, window lengths …), JSON values only.
     pooling : how many states become one vector ("projection", "cls", "mean" …).
     licence : SPDX name of the licence of the weights.
+    service : for an encoder that asks a server: where it is, what its key is called, what it costs; {} for all others.
     """
 
     encoder: str
@@ -45,6 +46,7 @@ class Spec:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     pooling: str = ""
     licence: str = ""
+    service: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values."""
