@@ -110,7 +110,7 @@ def describe(name: str, weights: str = "", revision: str = "", **options: Any) -
     """
     family = find(name)
     check_options(name, options)
-    if weights and not revision and Path(weights).expanduser().is_dir():
+    if weights and not revision and Path(weights).expanduser().exists():
         weights = str(Path(weights).expanduser().resolve())
     spec = family.describe(weights=weights, revision=revision, **options)
     if spec.encoder != name:

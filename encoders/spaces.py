@@ -104,9 +104,9 @@ def _describe(path: Path, modality: Modality, section: Mapping[str, Any]) -> Spe
 
 
 def _from(path: Path, weights: str, revision: str) -> str:
-    """Weights as seen from the file: a relative folder starts beside it, never where the command happens to be typed."""
+    """Weights as seen from the file: a relative path starts beside it, never where the command happens to be typed."""
     if not weights or revision or weights.startswith(PACKAGE):
         return weights
     folder = Path(weights).expanduser()
     beside = path.parent / folder
-    return str(beside.resolve()) if beside.is_dir() or folder.is_dir() else weights
+    return str(beside.resolve()) if beside.exists() or folder.exists() else weights
