@@ -53,7 +53,7 @@ class Chunk:
     text: str
 
 
-def chunks(blocks: Iterable[str], tokenizer: Tokenizer, size: int, overlap: int) -> Iterator[Chunk]:
+def chunks(blocks: Iterable[str], tokenizer: Tokenizer, size: int, overlap: int, prompt: str = "") -> Iterator[Chunk]:
     """Cut a text into chunks of at most `size` tokens.
 
     A chunk ends at the last paragraph or sentence that ends in its last third, else at the last clause in its last sixth, else at the
@@ -70,6 +70,8 @@ def chunks(blocks: Iterable[str], tokenizer: Tokenizer, size: int, overlap: int)
     tokenizer : its truncation and padding are left aside.
     size : most tokens in a chunk, not counting the special ones that the model puts around it.
     overlap : tokens of the end of a chunk that stand at the beginning of the next too, about; less than half the size.
+    prompt : what the encoder puts before every chunk. It does not count, but no chunk has more than `size` tokens after it either: some
+        tokenizers read the first word of a text otherwise when something stands before it.
 
     Yields
     ------
@@ -79,7 +81,7 @@ def chunks(blocks: Iterable[str], tokenizer: Tokenizer, size: int, overlap: int)
     """
     if size < 1 or not 0 <= 2 * overlap < max(size, 1):
         raise ValueError(f"needs size >= 1 and 0 <= overlap < size / 2, not size={size} and overlap={overlap}")
-    count = _Counter(tokenizer)
+    count = _Counter(tokenizer, prompt)
     text, start, covered, offset = "", 0, 0, 0  # start and covered are places in text, which stands at offset in the whole
     for segment, final in _segments(blocks, max(_SEGMENT, 2 * size * _WIDEST_TOKEN)):
         offset, covered = offset + start, covered - start
@@ -105,17 +107,22 @@ def _segments(blocks: Iterable[str], length: int) -> Iterator[tuple[str, bool]]:
 class _Counter:
     """Counts tokens, without the special ones."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt: str = "") -> None:
         if tokenizer.truncation or tokenizer.padding:
             tokenizer = Tokenizer.from_str(tokenizer.to_str())
             tokenizer.no_truncation()
             tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._known: dict[str, int] = {}
+        self._prompt = prompt
+        self._before = self._of_each([prompt])[0]
 
     def exactly(self, text: str) -> int:
-        """Tokens of a text as it stands."""
-        return self._of_each([text])[0]
+        """Tokens of a text as it stands, or after the prompt if those are more; 0 only for a text without tokens."""
+        tokens = self._of_each([text])[0]
+        if not self._prompt or not tokens:
+            return tokens
+        return max(tokens, self._of_each([self._prompt + text])[0] - self._before)
 
     def remembered(self, pieces: list[str]) -> list[int]:
         """Tokens of each short piece, tokenised when first seen."""

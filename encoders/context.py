@@ -9,14 +9,17 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from encoders.chunks import Chunk, chunks
+from encoders.prompts import Role, prompt_of
 from encoders.spec import Encoder
 
 # For an encoder that names neither: about a page, which a mean over words still says something about.
 DEFAULT = {"size": 256, "overlap": 32}
 
 
-def fitted(encoder: Encoder, blocks: Iterable[str]) -> Iterator[Chunk]:
+def fitted(encoder: Encoder, blocks: Iterable[str], role: Role = "document") -> Iterator[Chunk]:
     """Chunks of a text for one encoder.
+
+    A chunk leaves room for the words that the encoder puts before it (see `encoders.prompts`), which are no part of it.
 
     Parameters
     ----------
@@ -24,9 +27,19 @@ def fitted(encoder: Encoder, blocks: Iterable[str]) -> Iterator[Chunk]:
         tokenizers). One without a tokenizer has its texts counted in words, Chinese in single characters; one that names no size gets 256
         with an overlap of 32.
     blocks : the text; see `encoders.texts.blocks`.
+    role : what the text is to the encoder. Chunks of a query are smaller where its prompt is longer.
     """
-    cut: Any = encoder.spec.preprocessing.get("chunk", DEFAULT)
-    yield from chunks(blocks, getattr(encoder, "tokenizer", None) or words(), cut["size"], cut["overlap"])
+    how: Any = encoder.spec.preprocessing
+    cut = how.get("chunk", DEFAULT)
+    tokenizer, prompt = getattr(encoder, "tokenizer", None) or words(), prompt_of(encoder.spec, role)
+    size = min(cut["size"], room(tokenizer, how["context"], prompt)) if prompt and "context" in how else cut["size"]
+    overlap = cut["overlap"] if size == cut["size"] else min(cut["overlap"], (size - 1) // 2)
+    yield from chunks(blocks, tokenizer, size, overlap, prompt)
+
+
+def room(tokenizer: Tokenizer, context: int, prompt: str = "") -> int:
+    """Tokens of a text that fit a context beside the special ones and a prompt."""
+    return context - tokenizer.num_special_tokens_to_add(False) - len(tokenizer.encode(prompt, add_special_tokens=False).ids)
 
 
 @lru_cache(maxsize=1)

@@ -121,23 +121,24 @@ class Pretrained(ABC):
         return vectors
 
 
-def read_model(folder: Path, unused: Sequence[str] = ()) -> Any:
+def read_model(folder: Path, unused: Sequence[str] = (), kind: str = "AutoModel") -> Any:
     """A checkpoint's model in float32 on the CPU, ready to run.
 
     Parameters
     ----------
     unused : beginnings of the names of parameters that play no part in the vectors, and may be missing.
+    kind : the class of transformers that loads it.
 
     Raises
     ------
     EncoderError : transformers cannot load the checkpoint, or lacks weights for a part that is used and would make them up at random.
     """
     import torch
-    from transformers import AutoModel
+    import transformers
 
     try:
         with _quiet():
-            model, report = AutoModel.from_pretrained(
+            model, report = getattr(transformers, kind).from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
             )
     except (OSError, ValueError, RuntimeError, KeyError) as problem:

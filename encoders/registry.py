@@ -47,8 +47,14 @@ ENCODERS = {
     "clip-text": "encoders.text:ClipText",
     "clip-image": "encoders.image:ClipImage",
     "vit": "encoders.image:Vit",
-    "bert": "encoders.text:Bert",
+    "bert": "encoders.bert:Bert",
     "ast": "encoders.audio:Ast",
+    "clap-audio": "encoders.clap:ClapAudio",
+    "clap-text": "encoders.clap:ClapText",
+    "wav2vec2": "encoders.wav2vec2:Wav2Vec2",
+    "hubert": "encoders.wav2vec2:Hubert",
+    "wavlm": "encoders.wav2vec2:WavLm",
+    "whisper": "encoders.whisper:Whisper",
 }
 
 _MEMBERS = ("modality", "describe", "prepare", "encode")

@@ -1,4 +1,4 @@
-"""Texts through transformers: the text half of CLIP-like checkpoints, and BERT-like ones by themselves."""
+"""Texts through transformers: what all encoders of tokens share, and the text half of CLIP-like checkpoints."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoders.clip import check_clip_like, dimension, is_clip_like, read_half
-from encoders.errors import EmptyError, EncoderError, LimitError
-from encoders.pooling import pool_tokens, unwrap
-from encoders.pretrained import Pretrained, read_model, setting
+from encoders.clip import check_clip_like, dimension, read_half
+from encoders.errors import EmptyError, LimitError
+from encoders.pooling import unwrap
+from encoders.pretrained import Pretrained, setting
+from encoders.prompts import prompt_of
 from encoders.spec import Modality, Spec
-from encoders.tokenizer import positions, read_tokenizer, text_preprocessing
-from encoders.weights import digest, locate, read_json
+from encoders.tokenizer import read_tokenizer, text_preprocessing
+from encoders.weights import digest, locate
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
     from torch.nn import Module
-
-BERT_POOLINGS = ("cls", "mean", "last")
 
 
 class TextEncoder(Pretrained):
@@ -37,7 +36,7 @@ class TextEncoder(Pretrained):
         return read_tokenizer(locate(self.spec.weights, self.spec.revision))
 
     def prepare(self, medium: str) -> dict[str, np.ndarray]:
-        """Tokenise a text.
+        """Tokenise a text, after the spec's prompt for documents if it has one.
 
         Returns
         -------
@@ -49,13 +48,21 @@ class TextEncoder(Pretrained):
         LimitError : the text has more tokens than the model reads; nothing is ever cut off.
         EmptyError : the tokenizer finds no token in the text.
         """
+        return self._tokenise(medium, prompt_of(self.spec, "document"))
+
+    def prepare_query(self, medium: str) -> dict[str, np.ndarray]:
+        """Tokenise a query, after the spec's prompt for queries if it has one; otherwise like `prepare`."""
+        return self._tokenise(medium, prompt_of(self.spec, "query"))
+
+    def _tokenise(self, medium: str, prompt: str) -> dict[str, np.ndarray]:
         if not medium.strip():
             raise ValueError("a text of no characters, or of blanks alone, has no vector; leave it out")
-        ids = self.tokenizer.encode(medium).ids
-        context = self.spec.preprocessing["context"]
+        encoding = self.tokenizer.encode(prompt + medium)
+        ids, context = encoding.ids, self.spec.preprocessing["context"]
         if len(ids) > context:
             raise LimitError("too many tokens", f"the text has {len(ids)} tokens, the model reads {context}; cut it into chunks first")
-        if len(ids) <= self.tokenizer.num_special_tokens_to_add(False):
+        nothing = len(ids) <= self.tokenizer.num_special_tokens_to_add(False)
+        if nothing or (prompt and max(end for _, end in encoding.offsets) <= len(prompt)):
             raise EmptyError("no tokens", f"the tokenizer finds nothing it knows in {medium[:40]!r}")
         return {"input_ids": np.array(ids, np.int32)}
 
@@ -80,7 +87,8 @@ class TextEncoder(Pretrained):
         return [self._cut(text) for text in ("a small red bird sings in the rain", "一只红色的小鸟在雨中唱歌", "42")]
 
     def _cut(self, text: str) -> str:
-        while len(self.tokenizer.encode(text).ids) > self.spec.preprocessing["context"]:
+        prompt = prompt_of(self.spec, "document")
+        while len(self.tokenizer.encode(prompt + text).ids) > self.spec.preprocessing["context"]:
             text = text[:-1]
         return text
 
@@ -95,7 +103,7 @@ class ClipText(TextEncoder):
         check_clip_like(folder)
         longest = setting(folder, "text_config", "max_position_embeddings")
         # SigLIP was trained on texts padded to its context without a mask, and reads the last position whatever stands there.
-        fixed = setting(folder, "model_type") == "siglip"
+        fixed = setting(folder, "model_type") in {"siglip", "siglip2"}
         return Spec(
             encoder="clip-text",
             modality=cls.modality,
@@ -118,75 +126,3 @@ class ClipText(TextEncoder):
         """Projected features."""
         seen = None if self.spec.preprocessing["pad"]["to"] == "context" else mask.long()
         return unwrap(model.get_text_features(input_ids=ids, attention_mask=seen))
-
-
-class Bert(TextEncoder):
-    """A BERT-like checkpoint, also one of sentence-transformers, pooled over its tokens."""
-
-    @classmethod
-    def describe(
-        cls, weights: str = "", revision: str = "", licence: str = "", pooling: str = "", chunk: int = 0, overlap: int = -1
-    ) -> Spec:
-        """The spec of a checkpoint, from its configuration files; `chunk` and `overlap` as `tokenizer.chunking` says.
-
-        Parameters
-        ----------
-        pooling : "cls" takes the first token, "mean" averages all, "last" takes the last; "" is what sentence-transformers stored with the
-            checkpoint, or else "mean".
-        """
-        folder = locate(weights, revision)
-        _check_encoder_only(folder)
-        pooling = pooling or _stored_pooling(folder)
-        if pooling not in BERT_POOLINGS:
-            raise EncoderError(f"pooling {pooling!r} is unknown for texts; use {', '.join(BERT_POOLINGS)}")
-        return Spec(
-            encoder="bert",
-            modality=cls.modality,
-            dimension=setting(folder, "hidden_size"),
-            inputs="tokens",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
-            preprocessing=text_preprocessing(folder, positions(folder), chunk, overlap),
-            pooling=pooling,
-            licence=licence,
-        )
-
-    def load(self, folder: Path) -> Module:
-        """The model, whose own pooler is not used."""
-        model: Module = read_model(folder, unused=("pooler.",))
-        return model
-
-    def features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
-        """Pooled states of the last layer."""
-        states = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return pool_tokens(states, mask, self.spec.pooling)
-
-
-def _check_encoder_only(folder: Path) -> None:
-    """Refuse checkpoints that need more than one pass over the tokens."""
-    if is_clip_like(folder):
-        raise EncoderError(f"{folder} is a CLIP-like checkpoint with two halves; use the encoders clip-text and clip-image")
-    if read_json(folder, "config.json").get("is_encoder_decoder"):
-        raise EncoderError(f"{folder} is an encoder with a decoder, which has no vector of a text; use a BERT-like checkpoint")
-    others = {module["type"].rpartition(".")[2] for module in read_json(folder, "modules.json") or ()} - {
-        "Transformer",
-        "Pooling",
-        "Normalize",
-    }
-    if others:
-        raise EncoderError(f"{folder} has more after its pooling ({', '.join(sorted(others))} in modules.json), which is not supported")
-    if read_json(folder, "sentence_bert_config.json").get("do_lower_case"):
-        raise EncoderError(f"{folder} lowers the case of texts outside its tokenizer (sentence_bert_config.json), which is not supported")
-
-
-def _stored_pooling(folder: Path) -> str:
-    """The pooling of a checkpoint of sentence-transformers by our names; "mean" where none is stored."""
-    stored = read_json(folder, "1_Pooling/config.json")
-    if not stored:
-        return "mean"
-    names = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
-    chosen = [key.removeprefix("pooling_mode_") for key, on in stored.items() if key.startswith("pooling_mode_") and on is True]
-    if len(chosen) != 1 or chosen[0] not in names:
-        raise EncoderError(f"{folder} pools by {' and '.join(chosen) or 'nothing known'}; known are {', '.join(names)}")
-    return names[chosen[0]]

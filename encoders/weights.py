@@ -189,5 +189,8 @@ def _snapshot(weights: str, revision: str, *, offline: bool) -> Path:
 
 def _is_whole(folder: Path) -> bool:
     """Whether an interrupted download left all weights; it fetches small files and large ones in no fixed order."""
-    shards = set(read_json(folder, "model.safetensors.index.json").get("weight_map", {}).values())
-    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors")) and all((folder / s).is_file() for s in shards)
+    needed = set(read_json(folder, "model.safetensors.index.json").get("weight_map", {}).values())
+    modules = {str(module["path"]): str(module["type"]) for module in read_json(folder, "modules.json") or ()}
+    needed |= {f"{path}/config.json" for path, kind in modules.items() if kind.endswith((".Pooling", ".Dense"))}
+    needed |= {f"{path}/{MODULE_WEIGHTS}" for path, kind in modules.items() if kind.endswith(".Dense")}
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors")) and all((folder / name).is_file() for name in needed)

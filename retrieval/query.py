@@ -114,10 +114,11 @@ class Searcher:
         return self._of_text(texts.blocks(query, query.name, Limits()), encoder)
 
     def _of_text(self, words: Iterable[str], encoder: Encoder) -> np.ndarray:
-        parts = [chunk.text for chunk in fitted(encoder, words)]
+        parts = [chunk.text for chunk in fitted(encoder, words, role="query")]
         if not parts:
             raise QueryError("the query is empty; give some words, or the path of a picture or sound")
-        return np.concatenate([encoder.encode(alone(encoder.prepare(part))) for part in parts])
+        prepare = getattr(encoder, "prepare_query", encoder.prepare)  # an encoder may read queries otherwise than what it finds
+        return np.concatenate([encoder.encode(alone(prepare(part))) for part in parts])
 
     def _encoder(self, modality: Modality, what: str) -> Encoder:
         if modality not in self.space.encoders:

@@ -223,7 +223,7 @@ def test_prepared_pictures_are_bytes_and_sounds_and_texts_as_the_protocol_says(f
 def test_threads_that_encode_at_once_load_once_and_agree(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch):
     loads: list[int] = []
     read = pretrained.read_model
-    monkeypatch.setattr("encoders.text.read_model", lambda *a, **k: loads.append(threading.get_ident()) or read(*a, **k))
+    monkeypatch.setattr("encoders.bert.read_model", lambda *a, **k: loads.append(threading.get_ident()) or read(*a, **k))
     encoder = build("bert mean", folders)
     media = texts()
     with ThreadPoolExecutor(4) as pool:

@@ -187,12 +187,12 @@ def test_a_checkpoint_of_another_family_is_refused(tiny: dict[str, Path], name: 
     ("name", "settings", "message"),
     [
         ("config.json", {"is_encoder_decoder": True}, "an encoder with a decoder"),
-        ("sentence_bert_config.json", {"do_lower_case": True}, "lowers the case"),
+        ("sentence_bert_config.json", {"module_output_name": "sentence_embedding"}, "takes sentence_embedding from its model"),
         ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, "pools by max_tokens; known are cls_token, mean_tokens, lasttoken"),
         (
             "modules.json",
-            [{"type": "sentence_transformers.models.Transformer"}, {"type": "sentence_transformers.models.Dense"}],
-            "Dense in",
+            [{"type": "sentence_transformers.models.Transformer"}, {"type": "sentence_transformers.models.LSTM"}],
+            "LSTM in",
         ),
     ],
 )
