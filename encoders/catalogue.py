@@ -49,7 +49,7 @@ class Entry:
 
 
 def catalogue() -> list[Entry]:
-    """Every space, every encoder that can be named, each before its well-known checkpoints; downloads nothing and never fails as a whole."""
+    """Every space and every encoder, each before its well-known checkpoints; downloads nothing and never fails as a whole."""
     entries = [_space(name) for name in SPACES]
     for name in registry.names():
         encoder = _encoder(name)

@@ -1,0 +1,60 @@
+"""Vectors of media by transformers' own processors and models, without any of the encoders' code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers as hf
+from PIL import Image
+from safetensors.torch import load_file
+
+
+def _pictures(folder: Path, some: list[Any]) -> Any:
+    """Inputs from the processor that works with Pillow, whichever others are installed."""
+    processor = hf.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    return processor([Image.fromarray(picture) for picture in some], return_tensors="pt")
+
+
+def clip_image(folder: Path, some: list[Any]) -> torch.Tensor:
+    """Projected features."""
+    return hf.AutoModel.from_pretrained(folder).get_image_features(**_pictures(folder, some)).pooler_output
+
+
+def clip_text(folder: Path, some: list[Any]) -> torch.Tensor:
+    """Projected features."""
+    inputs = hf.AutoTokenizer.from_pretrained(folder)(some, padding=True, return_tensors="pt")
+    return hf.AutoModel.from_pretrained(folder).get_text_features(**inputs).pooler_output
+
+
+def vit(folder: Path, some: list[Any]) -> torch.Tensor:
+    """The class token."""
+    return hf.AutoModel.from_pretrained(folder)(**_pictures(folder, some)).last_hidden_state[:, 0]
+
+
+def bert(folder: Path, some: list[Any]) -> torch.Tensor:
+    """The mean over the tokens of one text at a time."""
+    tokenizer, model = hf.AutoTokenizer.from_pretrained(folder), hf.AutoModel.from_pretrained(folder)
+    inputs = [tokenizer(text, truncation=False, padding=False, return_tensors="pt") for text in some]
+    return torch.stack([model(**one).last_hidden_state[0].mean(0) for one in inputs])
+
+
+def ast(folder: Path, some: list[Any]) -> torch.Tensor:
+    """The mean of class and distillation token, through the head."""
+    extractor, model = hf.AutoFeatureExtractor.from_pretrained(folder), hf.AutoModel.from_pretrained(folder)
+    longest = max(map(len, some))
+    inputs = extractor([np.pad(sound, (0, longest - len(sound))) for sound in some], sampling_rate=16000, return_tensors="pt")
+    head = load_file(folder / "audio_head.safetensors")
+    return torch.nn.functional.linear(model(**inputs).pooler_output, head["weight"], head["bias"])
+
+
+REFERENCES: dict[str, Callable[[Path, list[Any]], torch.Tensor]] = {
+    "clip-image": clip_image,
+    "clip-text": clip_text,
+    "vit": vit,
+    "bert": bert,
+    "ast": ast,
+}
