@@ -44,6 +44,9 @@ from encoders.spec import Encoder, Modality, Spec
 GROUP = "sensorium.encoders"
 
 ENCODERS = {
+    "one-hot": "encoders.one_hot:OneHot",
+    "bag-of-words": "encoders.one_hot:BagOfWords",
+    "word-vectors": "encoders.word_vectors:WordVectors",
     "clip-text": "encoders.text:ClipText",
     "clip-image": "encoders.image:ClipImage",
     "vit": "encoders.image:Vit",
