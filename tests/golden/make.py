@@ -1,7 +1,7 @@
-"""Write down the vectors that transformers' own processors and models give for fixed weights and media: `python tests/golden/make.py [NAME ...]`.
+"""Write down what transformers' own processors and models give for fixed weights and media: `PYTHONPATH=tests:. python tests/golden/make.py`.
 
-Run it only when a family is added. When vectors change with a new version of a library, find out why first: a table's vectors
-would no longer be those of its queries.
+Run it for a family that is added (`… make.py NAME`), and for no other reason. When vectors change with a new version of a library, find out
+why first: a table's vectors would no longer be comparable with those of its queries.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 import torch
 from fixed_weights import fix_weights, media
@@ -32,10 +30,8 @@ def write(name: str) -> None:
         spec = registry.describe(name, **how)  # for the sizes of the media alone
         with torch.inference_mode():
             vectors = torch.nn.functional.normalize(REFERENCES[name](Path(how["weights"]), media(spec)).float(), dim=-1)
-    made = {
-        "made_with": {library: version(library) for library in LIBRARIES},
-        "vectors": [[round(x, 6) for x in v] for v in vectors.tolist()],
-    }
+    rounded = [[round(number, 6) for number in vector] for vector in vectors.tolist()]
+    made = {"made_with": {library: version(library) for library in LIBRARIES}, "vectors": rounded}
     Path(__file__).with_name(f"{name}.json").write_text(json.dumps(made) + "\n")
 
 
