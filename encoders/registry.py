@@ -58,6 +58,7 @@ ENCODERS = {
     "hubert": "encoders.wav2vec2:Hubert",
     "wavlm": "encoders.wav2vec2:WavLm",
     "whisper": "encoders.whisper:Whisper",
+    "openai": "encoders.remote:OpenAIEmbeddings",
 }
 
 _MEMBERS = ("modality", "describe", "prepare", "encode")
