@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,14 +24,17 @@ from encoders.spaces import load_space
 from encoders.spec import Modality, Space
 from flows.pipeline import Clock, Steps, run
 from flows.settings import EmbedSettings, SettingsError
-from storage import quarantine, runs, table, upkeep
+from storage import quarantine, runs, table, tables_read, upkeep
 from storage.errors import StorageError
 from storage.lock import sole_writer
 from storage.objects import Source, list_source, open_source
 from storage.schema import LISTING
+from storage.text_tables import Columns, RowLimits
 from tasks.commit import Committer
 from tasks.encode import Encoding, warm
 from tasks.isolate import Workers, WorkerStartError
+from tasks.kept_rows import KeptRows, unreadable
+from tasks.list_rows import Held, Reading, list_rows
 from tasks.plan import Plan, RefusedError, Shard, diff, refuse_mass_deletion, shards
 from tasks.prepare import Contents, Preparation, content_key
 from tasks.report import MOST_FAILURES, Account, bottleneck
@@ -54,6 +58,11 @@ class BucketRun:
     listing_seconds: float = 0.0
     began: float = field(default_factory=monotonic)
     committer: Committer | None = None
+    rows: KeptRows = field(default_factory=KeptRows)
+    _kept: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self._kept.close)  # a run may be refused, or only planned, after it has read rows
 
     @property
     def workers(self) -> int:
@@ -66,9 +75,11 @@ class BucketRun:
         return self.settings.ahead or self.workers + 1
 
     def discover(self) -> pl.DataFrame:
-        """List the whole source: uri, size, etag, modified. A listing that fails raises; it is never partial."""
+        """List the whole source, the rows of its table files in their place. A listing that fails raises; it is never partial."""
         began = monotonic()
         listing = list_source(self.source)
+        if self.settings.tables.text:
+            listing, self.rows = list_rows(listing, self._held(), self._reading())
         self.listing_seconds = monotonic() - began
         return listing
 
@@ -77,7 +88,7 @@ class BucketRun:
         present, held_back = self._state()
         plan = diff(listing, present, held_back, self.space.media, self.space.generation)
         if not self.settings.allow_deletions:
-            refuse_mass_deletion(plan, present.height, self.source.root, self.settings.most_vanished)
+            refuse_mass_deletion(plan, present.height, self.source.root, self.settings.most_vanished, unreadable(self.rows))
         return plan
 
     def begin(self) -> None:
@@ -97,6 +108,7 @@ class BucketRun:
         if plan.idle:
             return
         with ExitStack() as stack:
+            stack.callback(self._kept.close)
             stack.enter_context(sole_writer(self.settings.database, self.settings.table))
             self.table = self.table or table.create(
                 self.db, self.settings.table, self.space.to_json(), self.space.generation, self.space.dimension
@@ -144,6 +156,9 @@ class BucketRun:
             failures=committer.failures[:MOST_FAILURES] if committer else [],
         )
         account = self._publish(plan, account)
+        self._kept.close()
+        if balanced:
+            tables_read.record(self.db, self.settings.table, self.rows.read, self.rows.gone, self.name)
         # The settings stand beside the account, so that `quarantine retry` can run the same again.
         runs.finish(self.db, self.settings.table, account.to_dict() | {"settings": self.settings.model_dump(mode="json")})
         return account
@@ -168,13 +183,32 @@ class BucketRun:
             return _nothing_present(), held_back
         return table.present(self.table, self.source.root), held_back
 
+    def _held(self) -> Held:
+        read = tables_read.load(self.db, self.settings.table, self.source.root)
+        return Held(*self._state(), read, self.space.generation)
+
+    def _reading(self) -> Reading:
+        limits = self.settings.limits
+        return Reading(
+            self.source,
+            Columns(**self.settings.tables.model_dump()),
+            RowLimits(limits.rows, limits.row_characters, limits.bytes),
+            self._reading_tools,
+        )
+
+    @contextmanager
+    def _reading_tools(self) -> Iterator[tuple[Workers, Path]]:
+        scratch = self._kept.enter_context(scratch_folder(self.settings.scratch))
+        with Workers(1, seconds=self.settings.limits.seconds, memory=self.settings.limits.memory) as workers:
+            yield workers, scratch
+
     def _embed(self, plan: Plan, scratch: Path, workers: Workers, make_steps: MakeSteps, stack: ExitStack) -> None:
         assert self.table is not None  # noqa: S101 - `work` made it; this tells the type checker
         present, held_back = self._state()
         start = int(self.table.version)
         known = {content_key(uri, h) for uri, h in present.select("uri", "content_hash").iter_rows()}
         limits = Limits(**{name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")})
-        preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch)
+        preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch, self.rows)
         media = plan.todo.get_column("modality").unique(maintain_order=True).to_list()
         # Importing torch and loading weights takes seconds, in which the first shards can be prepared.
         encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(self._encoding, scratch, media).result
@@ -187,7 +221,7 @@ class BucketRun:
             run(cut, self.ahead, steps, self.clock)
         again = committer.copy_vectors(start)
         if not again.is_empty():
-            preparation = Preparation(self.source, self.space, limits, workers, None, scratch)
+            preparation = Preparation(self.source, self.space, limits, workers, None, scratch, self.rows)
             cut = [
                 Shard(f"again-{s.name}", s.modality, s.objects)
                 for s in shards(again, self.settings.shard_objects, self.settings.shard_bytes)
@@ -247,6 +281,8 @@ def open_run(settings: EmbedSettings, *, only_plan: bool = False) -> BucketRun:
     Raises SettingsError, EncoderError, SourceError, TableError or RefusedError, each one clear message.
     """
     space = load_space(settings.space)
+    if settings.tables.text and "text" not in space.media:
+        raise SettingsError(f"tables.text = {settings.tables.text!r}: space {space.name!r} has no texts, only {', '.join(space.media)}")
     source = open_source(settings.source)
     source.check()
     nowhere = only_plan and "://" not in settings.database and not Path(settings.database).expanduser().exists()

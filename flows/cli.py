@@ -80,6 +80,9 @@ def embed(
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
     scratch: Annotated[str | None, typer.Option(help="Folder for files between tasks.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Most seconds without progress on one object; default 30.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Embed this column of JSONL, CSV, TSV and Parquet files, row by row.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column that names a row; default its number.")] = None,
+    caption_column: Annotated[str | None, typer.Option(help="Column put in front of each row's text; default none.")] = None,
     as_json: Json = False,
 ) -> None:
     """Embed what SOURCE holds and the table in DATABASE does not yet."""
@@ -102,6 +105,7 @@ def embed(
             dtype=dtype,
             scratch=scratch,
             limits={"seconds": seconds},
+            tables={"text": text_column, "id": id_column, "caption": caption_column},
         )
         if plan:
             _print_plan(open_run(asked, only_plan=True), as_json)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 GIB = 1 << 30
 
@@ -28,6 +28,22 @@ class LimitSettings(_Frozen):
     characters: int = Field(100_000_000, gt=0, description="Longest text, in characters.")
     seconds: float = Field(30.0, gt=0, description="Longest time that decoding an object may take without progress, in seconds.")
     memory: int = Field(2 * GIB, gt=0, description="Most memory that decoding an object may take, in bytes.")
+    rows: int = Field(10_000_000, gt=0, description="Most rows of a table file.")
+    row_characters: int = Field(1_000_000, gt=0, description="Longest text of a table's row, its caption included, in characters.")
+
+
+class TableSettings(_Frozen):
+    """Which columns of JSONL, CSV, TSV and Parquet files hold texts. Without a text column such files are skipped."""
+
+    text: str = Field("", description="Column whose texts are embedded, one row of the file an object of its own.")
+    id: str = Field("", description="Column that names a row for good; without it rows are named by their number, from 0.")
+    caption: str = Field("", description="Column put in front of each text, embedded and found with it: a title, a caption.")
+
+    @model_validator(mode="after")
+    def _text_first(self) -> Self:
+        if not self.text and (self.id or self.caption):
+            raise ValueError("tables.id and tables.caption need tables.text: the column whose texts are embedded")
+        return self
 
 
 class EmbedSettings(_Frozen):
@@ -52,6 +68,7 @@ class EmbedSettings(_Frozen):
         "auto", description="Number format of the model; auto takes what is fast here."
     )
     scratch: str = Field("", description="Folder for files between tasks; empty means the system's temporary folder.")
+    tables: TableSettings = Field(default_factory=TableSettings, description="Columns of table files that hold texts.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What one object may cost.")
 
 
@@ -61,10 +78,13 @@ def load(config: Path | None, **flags: Any) -> EmbedSettings:
     Raises SettingsError naming the key, what came and what is allowed.
     """
     values: dict[str, Any] = _read(config) if config else {}
-    limits = {**values.get("limits", {}), **{k: v for k, v in flags.pop("limits", {}).items() if v is not None}}
+    for part in ("limits", "tables"):
+        given = {k: v for k, v in (flags.pop(part, None) or {}).items() if v is not None}
+        if given and isinstance(values.get(part, {}), dict):
+            values[part] = {**values.get(part, {}), **given}
     values |= {k: v for k, v in flags.items() if v is not None}
     try:
-        settings = EmbedSettings(**values | {"limits": limits})
+        settings = EmbedSettings(**values)
     except ValidationError as problem:
         raise SettingsError("; ".join(_told(error) for error in problem.errors())) from None
     for name in ("source", "database"):
@@ -85,5 +105,7 @@ def _read(config: Path) -> dict[str, Any]:
 def _told(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"there is no setting {name!r}; allowed are {', '.join(EmbedSettings.model_fields)}"
+        parts: dict[str, type[BaseModel]] = {"limits": LimitSettings, "tables": TableSettings}
+        whole = parts.get(error["loc"][0] if len(error["loc"]) > 1 else "", EmbedSettings)
+        return f"there is no setting {name!r}; allowed are {', '.join(whole.model_fields)}"
     return f"{name} = {error['input']!r}: {error['msg']}"

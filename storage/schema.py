@@ -72,3 +72,17 @@ RUNS = pa.schema(
         pa.field("account", pa.string()),
     ]
 )
+
+TABLES_READ = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("etag", pa.string()),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("modified", STAMP),
+        pa.field("columns", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("read_at", STAMP, nullable=False),
+    ]
+)

@@ -14,7 +14,7 @@ import lance
 import lancedb
 from lancedb.table import Table
 
-from storage import quarantine, runs
+from storage import quarantine, runs, tables_read
 from storage.faults import told
 from storage.replace import latest
 from storage.table import open_table, publish, published_version
@@ -72,9 +72,9 @@ def tidy(table: Table, keep: timedelta = KEEP) -> Tidied:
 
 
 def tidy_all(db: lancedb.DBConnection, name: str, keep: timedelta = KEEP) -> dict[str, Tidied]:
-    """`sweep` and `tidy` table `name`, its quarantine and its runs, as far as they exist."""
+    """`sweep` and `tidy` table `name`, its quarantine, its runs and its table files, as far as they exist."""
     tidied = {}
-    for each in (name, quarantine.table_name(name), runs.table_name(name)):
+    for each in (name, quarantine.table_name(name), runs.table_name(name), tables_read.table_name(name)):
         table = open_table(db, each)
         if table is not None:
             sweep(table)

@@ -24,7 +24,8 @@ class Shard:
     Parameters
     ----------
     name : "image-0007".
-    objects : uri, size, etag, modified and `known` (the table holds an older version of it), one row per object.
+    objects : uri, size, etag, modified, place (see `tasks.kept_rows`; null but for rows of table files) and `known` (the table holds an
+        older version of it), one row per object.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Plan:
     Parameters
     ----------
     listed : objects that the source lists.
-    todo : objects to embed: uri, size, etag, modified, modality, known.
+    todo : objects to embed: uri, size, etag, modified, modality, place, known.
     unchanged : objects that stand in the table as they are.
     waiting : objects in quarantine that have not changed since.
     skipped : objects of no medium that the space reads, counted by type.
@@ -77,15 +78,15 @@ def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame,
 
     Parameters
     ----------
-    listing : uri, size, etag, modified of every object.
+    listing : uri, size, etag, modified of every object; where it has the columns modality and place (see `tasks.list_rows`), they hold.
     present : the same columns of every object in the table.
     quarantine : uri, size, etag, generation of every quarantined object.
     """
-    names = listing.get_column("uri")
-    kinds = pl.Series("modality", [modality_of(uri) for uri in names], dtype=pl.String)
-    listing = listing.with_columns(kinds)
-    readable = listing.filter(pl.col("modality").is_in(list(modalities)))
-    skipped = listing.join(readable, on="uri", how="anti").get_column("uri")
+    if "modality" not in listing.columns:
+        kinds = pl.Series("modality", [modality_of(uri) for uri in listing.get_column("uri")], dtype=pl.String)
+        listing = listing.with_columns(kinds, place=pl.lit(None, pl.Int64))
+    is_read = pl.col("modality").is_in(list(modalities)).fill_null(value=False)
+    readable, skipped = listing.filter(is_read), listing.filter(~is_read).get_column("uri")
     known = present.select(
         "uri", pl.col("size").alias("size_then"), pl.col("etag").alias("etag_then"), pl.col("modified").alias("modified_then")
     )
@@ -95,7 +96,7 @@ def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame,
     held = held.join(failed, on="uri", how="left")
     still = pl.col("size_q").eq(pl.col("size")) & pl.col("etag_q").eq_missing(pl.col("etag"))
     held = held.with_columns(waiting=(~pl.col("same") & still).fill_null(value=False))
-    columns = ["uri", "size", "etag", "modified", "modality", "known"]
+    columns = ["uri", "size", "etag", "modified", "modality", "place", "known"]
     return Plan(
         listed=listing.height,
         todo=held.filter(~pl.col("same") & ~pl.col("waiting")).select(columns).sort("modality", "uri"),
@@ -120,14 +121,17 @@ def _count_types(uris: pl.Series) -> dict[str, int]:
     return dict(zip(counted.get_column("type"), counted.get_column("count"), strict=True))
 
 
-def refuse_mass_deletion(plan: Plan, held: int, source: str, share: float) -> None:
-    """Raise RefusedError if so much vanished that the listing is more likely broken than the bucket emptied (rule 11)."""
+def refuse_mass_deletion(plan: Plan, held: int, source: str, share: float, unreadable: str = "") -> None:
+    """Raise RefusedError if so much vanished that the listing is more likely broken than the bucket emptied (rule 11).
+
+    `unreadable` is a sentence on table files whose rows are missing because they could not be read.
+    """
     gone = len(plan.vanished)
     emptied = gone == held > 0
     if emptied or (gone > FEW and gone > share * held):
         raise RefusedError(
             f"{source} lists {plan.listed} objects and lacks {gone} of the {held} that the table holds from there; nothing was deleted. "
-            f"Check the source; if they are really gone, run again with --allow-deletions"
+            f"{unreadable}Check the source; if they are really gone, run again with --allow-deletions"
         )
 
 

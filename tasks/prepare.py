@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Protocol, TypeVar
@@ -17,8 +17,10 @@ from encoders.spec import Space
 from encoders.texts import text_format
 from storage.errors import ObjectError
 from tasks.isolate import Lost, Workers
+from tasks.kept_rows import KeptRows
 from tasks.plan import Shard
 from tasks.prepare_object import PrepareObject, discard
+from tasks.row_names import is_row
 from tasks.segments import Failure, Item, Ready
 
 T = TypeVar("T")
@@ -87,7 +89,9 @@ def content_key(uri: str, content_hash: str) -> bytes:
 
 
 def reading(uri: str) -> str:
-    """How the name has the content read: the same bytes as .html and as .txt are different texts; everything else is read alike."""
+    """How the name has the content read: the same bytes as .html, as .txt and as a row are different texts; all else is read alike."""
+    if is_row(uri):
+        return "row"
     return text_format(uri) if modality_of(uri) == "text" else ""
 
 
@@ -103,6 +107,7 @@ class Preparation:
     workers : the processes that decode.
     contents : which contents need no encoding; None to encode every object.
     scratch : the run's folder for prepared and downloaded files.
+    rows : of the table files that this run has read.
     """
 
     source: Source
@@ -111,6 +116,7 @@ class Preparation:
     workers: Workers
     contents: Contents | None
     scratch: Path
+    rows: KeptRows = field(default_factory=KeptRows)
 
 
 def prepare(shard: Shard, preparation: Preparation) -> PreparedShard:
@@ -125,7 +131,8 @@ def prepare(shard: Shard, preparation: Preparation) -> PreparedShard:
 
     def items() -> Iterator[_Fetched]:
         with ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch") as pool:
-            for found in _ahead(pool, lambda row: _fetch(row, preparation), enumerate(shard.objects.get_column("uri")), FETCHES):
+            objects = shard.objects.select("uri", "etag", "place").iter_rows()
+            for found in _ahead(pool, lambda row: _fetch(*row, preparation), enumerate(objects), FETCHES):
                 if isinstance(found, Failure):
                     failures.append(found)
                     continue
@@ -145,34 +152,47 @@ def prepare(shard: Shard, preparation: Preparation) -> PreparedShard:
     return PreparedShard(ready, twins, failures, hashes, monotonic() - began)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Fetched(Item):
     """An item that remembers what it was when it was hashed."""
 
     content_hash: str
-    stamp: tuple[int, int]
-    ours: bool
+    stamp: tuple[int, int] = (0, 0)
+    ours: bool = False
 
     def discard(self) -> None:
         if self.ours:
             discard(self.path)
 
 
-def _fetch(row: tuple[int, str], preparation: Preparation) -> _Fetched | Failure:
-    index, uri = row
+def _fetch(index: int, about: tuple[str, str, int | None], preparation: Preparation) -> _Fetched | Failure:
+    uri, etag, place = about
+    if (failed := preparation.rows.failed.get(uri)) is not None:
+        return replace(failed, index=index)
+    if place is not None:
+        row = preparation.rows.row(place)
+        if row.reason:
+            return Failure(index, "decode", row.reason, row.error)
+        return _Fetched(index, uri, Path(), row.content, content_hash=etag)
     try:
         path = preparation.source.fetch(uri, preparation.scratch, preparation.limits.bytes)
-        stamp = _stamp(path)
+        then = stamp(path)
         with path.open("rb") as file:
             content_hash = hashlib.file_digest(file, "sha256").hexdigest()
-    except ObjectError as problem:
+    except (ObjectError, OSError) as problem:
+        return fetch_failure(index, problem)
+    return _Fetched(index, uri, path, content_hash=content_hash, stamp=then, ours=path.is_relative_to(preparation.scratch))
+
+
+def fetch_failure(index: int, problem: ObjectError | OSError) -> Failure:
+    """What is told of an object whose bytes could not be had."""
+    if isinstance(problem, ObjectError):
         return Failure(index, "fetch", problem.reason, problem.message, problem.retryable or problem.reason in PASSING)
-    except OSError as problem:
-        return Failure(index, "fetch", "unavailable", f"{type(problem).__name__}: {problem}", retryable=True)
-    return _Fetched(index, uri, path, content_hash, stamp, path.is_relative_to(preparation.scratch))
+    return Failure(index, "fetch", "unavailable", f"{type(problem).__name__}: {problem}", retryable=True)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is written to."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
@@ -181,7 +201,7 @@ def _outcome(item: _Fetched, result: Ready | Failure | Lost) -> Ready | Failure:
     if isinstance(result, Lost):
         return Failure(item.index, "decode", result.reason, result.error)
     try:
-        moved = _stamp(item.path) != item.stamp
+        moved = item.row is None and stamp(item.path) != item.stamp
     except OSError:
         moved = True
     if moved:

@@ -21,7 +21,7 @@ from tasks.patch import patch
 from tasks.prepared import PreparedWriter
 from tasks.segments import Failure, Item, Part, Ready, Segment
 from tasks.stft import stft
-from tasks.tokenise import tokenise
+from tasks.tokenise import tokenise, tokenise_row
 
 HEAD = 4096
 IN_MEMORY = 8 << 20  # objects up to this many bytes are read once; larger ones are streamed from their file
@@ -77,6 +77,8 @@ class PrepareObject:
         self._writers.clear()
 
     def _prepare(self, item: Item, alive: Callable[[], None]) -> Ready:
+        if item.row is not None:
+            return self._write(item.index, "text", tokenise_row(self._encoders["text"], item.row), alive)
         size = item.path.stat().st_size
         if size > self.limits.bytes:
             raise LimitError("too many bytes", f"{size:,} bytes; at most {self.limits.bytes:,} (limits.bytes)")
@@ -86,15 +88,18 @@ class PrepareObject:
             source: Source = head + file.read() if size <= IN_MEMORY else item.path
         if modality not in self._encoders:
             raise UnreadableError("other content", f"its content is {modality}, which this space cannot embed: {', '.join(self._encoders)}")
+        return self._write(item.index, modality, self._segments(modality, source, item.name), alive)
+
+    def _write(self, index: int, modality: Modality, made: Iterator[Segment], alive: Callable[[], None]) -> Ready:
         writer = self._writer(modality)
         written = 0
-        for segments in _in_batches(self._segments(modality, source, item.name)):
-            writer.write(item.index, range(written, written + len(segments)), segments)
+        for segments in _in_batches(made):
+            writer.write(index, range(written, written + len(segments)), segments)
             written += len(segments)
             alive()
         if not written:
             raise EmptyError("empty", "nothing in it could be embedded")
-        return Ready(item.index, modality, (Part(modality, written, writer.path),))
+        return Ready(index, modality, (Part(modality, written, writer.path),))
 
     def _segments(self, modality: Modality, source: Source, name: str) -> Iterator[Segment]:
         encoder = self._encoders[modality]

@@ -37,11 +37,13 @@ class Item:
     index : row of the object in its shard.
     name : its URI, of which the extension is read.
     path : a local file with its bytes.
+    row : the text itself, in UTF-8, of a row of a table file; the file is then not looked at.
     """
 
     index: int
     name: str
     path: Path
+    row: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from encoders import texts
+from encoders.charset import is_readable
 from encoders.context import fitted
+from encoders.errors import UnreadableError
 from encoders.media import Limits, Source
 from encoders.spec import Encoder
 from tasks.segments import Segment
@@ -16,5 +18,17 @@ def tokenise(encoder: Encoder, source: Source, name: str, limits: Limits) -> Ite
 
     Chunks are as large as the encoder's context allows.
     """
-    for chunk in fitted(encoder, texts.blocks(source, name, limits)):
+    yield from _chunks(encoder, texts.blocks(source, name, limits))
+
+
+def tokenise_row(encoder: Encoder, row: bytes) -> Iterator[Segment]:
+    """The same for a row of a table file: UTF-8, and read as it is whatever it begins with."""
+    text = row.decode()
+    if not is_readable(text):
+        raise UnreadableError("not text", "more than one in a hundred of its characters are control characters; remove the row or clean it")
+    yield from _chunks(encoder, [text])
+
+
+def _chunks(encoder: Encoder, blocks: Iterable[str]) -> Iterator[Segment]:
+    for chunk in fitted(encoder, blocks):
         yield Segment(encoder.prepare(chunk.text), chunk.start, chunk.end, chunk.text)
