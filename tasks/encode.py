@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,7 +104,7 @@ def _rows(shard: Shard, ready: PreparedShard, encoding: Encoding, tally: Tally) 
     """Rows window by window; while one is written, the next is already in the lanes, so that no core waits for this thread."""
     objects = _about(shard, ready)
     under_way: deque[Forward] = deque()
-    with ThreadPoolExecutor(max(map(len, encoding.encoders.values())), thread_name_prefix="encode") as lanes:
+    with _lanes(max(map(len, encoding.encoders.values()))) as lanes:
         for file, modality in sorted({(part.path, part.modality) for outcome in ready.ready for part in outcome.parts}):
             done = {outcome.index for outcome in ready.ready if any(part.path == file for part in outcome.parts)}
             for window in prepared.read(file, done, WINDOW_ROWS, WINDOW_BYTES):
@@ -112,6 +113,17 @@ def _rows(shard: Shard, ready: PreparedShard, encoding: Encoding, tally: Tally) 
                     yield _table_rows(objects, under_way.popleft(), encoding)
         while under_way:
             yield _table_rows(objects, under_way.popleft(), encoding)
+
+
+@contextmanager
+def _lanes(count: int) -> Iterator[Executor]:
+    """Threads that encode; passes that have not begun are dropped when one fails for good, for they would fail alike."""
+    with ThreadPoolExecutor(count, thread_name_prefix="encode") as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _about(shard: Shard, ready: PreparedShard) -> pa.Table:

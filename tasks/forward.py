@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from encoders.errors import EncoderError
+from encoders.errors import EncoderError, MediumError
 from encoders.spec import Encoder
 from encoders.stacking import stack
 from storage import batches
@@ -122,5 +122,7 @@ def _differ(window: Prepared, rows: np.ndarray) -> bool:
 
 
 def _told(problem: Exception) -> tuple[str, str]:
+    if isinstance(problem, MediumError):
+        return problem.reason, problem.message[:500]
     memory = isinstance(problem, MemoryError) or "out of memory" in str(problem).lower()
     return ("out of memory" if memory else "encoder error"), f"{type(problem).__name__}: {problem}"[:500]
