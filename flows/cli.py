@@ -204,6 +204,48 @@ def encoders(as_json: Json = False) -> None:
         print_json([asdict(entry) for entry in entries]) if as_json else display.show_catalogue(entries)
 
 
+@app.command("train-words")
+def train_words_of(
+    source: Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix, gs://…, az://…, https://…")],
+    method: Annotated[str | None, typer.Option(help="skip-gram, cbow, glove, or vocabulary, which only counts; default skip-gram.")] = None,
+    output: Annotated[str | None, typer.Option(help="Folder that is made; default words.")] = None,
+    dimension: Annotated[int | None, typer.Option(help="Length of a vector; default 100.")] = None,
+    window: Annotated[int | None, typer.Option(help="Neighbours on each side; default 5.")] = None,
+    min_count: Annotated[int | None, typer.Option(help="Leave out words that occur more rarely; default 5.")] = None,
+    most_words: Annotated[int | None, typer.Option(help="Keep at most so many words; default 400,000.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the texts; default 5, for glove 25.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed and texts give the same vectors; default 1.")] = None,
+    x_max: Annotated[float | None, typer.Option(help="Of glove: from this count on all pairs weigh the same; default 100.")] = None,
+    floor: Annotated[float | None, typer.Option(help="Fail if a smaller share of the texts can be read; default 0.6.")] = None,
+    scratch: Annotated[str | None, typer.Option(help="Folder for files on the way.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train vectors of words on the texts of SOURCE, as weights for the encoders word-vectors and one-hot."""
+    with refusing():
+        from flows import display, settings
+        from flows.train_words import good_enough, train_words
+
+        asked = settings.train_words_settings(
+            source=source,
+            method=method,
+            output=output,
+            dimension=dimension,
+            window=window,
+            min_count=min_count,
+            most_words=most_words,
+            epochs=epochs,
+            seed=seed,
+            x_max=x_max,
+            floor=floor,
+            scratch=scratch,
+        )
+        with display.steps() as told:
+            account = train_words(asked, told)
+        print_json(account) if as_json else display.show_training(account)
+    if not good_enough(asked, account):
+        raise typer.Exit(1)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the demo's bucket and database go.")] = Path("demo"),

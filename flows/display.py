@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from encoders.catalogue import Entry
@@ -37,6 +38,36 @@ def progress(what: str) -> Iterator[None]:
             listener.reset(token)
 
 
+@contextmanager
+def steps() -> Iterator[Callable[[str, int, int, str], None]]:
+    """Give a function that shows how far each step of the work in this block is: its name, how many are done, of how many, a remark."""
+    remarks = TextColumn("{task.fields[remark]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), remarks)
+    with Progress(*columns, console=err, transient=True) as bar:
+        lines: dict[str, TaskID] = {}
+
+        def told(step: str, done: int, total: int, remark: str) -> None:
+            if step not in lines:
+                lines[step] = bar.add_task(step, total=total, remark=remark)
+            bar.update(lines[step], completed=done, remark=remark)
+
+        yield told
+
+
+def show_training(account: Mapping[str, Any]) -> None:
+    """What `train-words` did: the account as an equation, what was learned, what to type next."""
+    skipped = sum(account["skipped"].values())
+    out.print(f"[bold]{account['words']:,} words by {account['method']}[/bold] in {escape(account['output'])}")
+    out.print(f"listed {account['listed']} = read {account['read']} + failed {account['failed']} + skipped {skipped}")
+    out.print(f"{account['tokens']:,} words in all texts, of which {account['kept']:,} are in the vocabulary")
+    if losses := account["losses"]:
+        out.print(f"loss {losses[0]:.4f} in the first epoch, {losses[-1]:.4f} in the last of {len(losses)}")
+    show_failures(account["failures"], account["source"], "could not be read:", f"{account['failed'] - SAMPLE} more")
+    out.print(f"{account['seconds']['total']:.1f} s in all; in a space's TOML file:")
+    encoder = "word-vectors" if losses else "one-hot"
+    out.print(f'[text]\nencoder = "{encoder}"\nweights = {json.dumps(account["output"], ensure_ascii=False)}', markup=False)
+
+
 def show_account(account: Account, verdict: str) -> None:
     """The account as an equation, then what failed and what limited the speed."""
     skipped = sum(account.skipped.values())
@@ -55,16 +86,16 @@ def show_account(account: Account, verdict: str) -> None:
     out.print(f"limited by {account.bottleneck}; {account.seconds['total']:.1f} s in all")
 
 
-def show_failures(failures: Sequence[Mapping[str, Any]], source: str) -> None:
+def show_failures(failures: Sequence[Mapping[str, Any]], source: str, title: str = "in quarantine by this run:", more: str = "") -> None:
     """A bounded sample of failures, one a line."""
     if not failures:
         return
-    out.print("in quarantine by this run:")
+    out.print(title)
     for failure in failures[:SAMPLE]:
         name = _line(failure["uri"].removeprefix(source).lstrip("/"))
         out.print(f"  {failure['stage']}, {failure['reason']}: {escape(name)}")
     if len(failures) > SAMPLE:
-        out.print(f"… and {len(failures) - SAMPLE} more: sensorium quarantine list")
+        out.print(f"… and {more or f'{len(failures) - SAMPLE} more: sensorium quarantine list'}")
 
 
 def show_plan(plan: Plan, seconds: float | None) -> None:

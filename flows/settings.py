@@ -72,6 +72,32 @@ class EmbedSettings(_Frozen):
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What one object may cost.")
 
 
+class TrainWordsSettings(_Frozen):
+    """Train words, or vectors of words, on the texts of a source."""
+
+    source: str = Field(min_length=1, description="Where the texts are: a folder, or s3://bucket/prefix, gs://…, az://…, https://…")
+    output: str = Field("words", min_length=1, description="Folder that is made.")
+    method: Literal["skip-gram", "cbow", "glove", "vocabulary"] = Field("skip-gram", description="vocabulary only counts words.")
+    dimension: int = Field(100, gt=0, le=4096, description="Length of a vector.")
+    window: int = Field(5, gt=0, le=100, description="Neighbours on each side.")
+    min_count: int = Field(5, gt=0, description="Words that occur more rarely are left out.")
+    most_words: int = Field(400_000, gt=1, description="Most words that are kept, the most frequent ones.")
+    epochs: int = Field(0, ge=0, description="Passes over the texts; 0 means 5, for glove 25.")
+    seed: int = Field(1, ge=0, description="Of all that is drawn: the same seed and texts give the same vectors.")
+    x_max: float = Field(100.0, gt=0, description="Of glove: the count from which on all pairs weigh the same; 10 suits a few megabytes.")
+    floor: float = Field(0.6, ge=0, le=1, description="The command fails if a smaller share of the texts than this could be read.")
+    scratch: str = Field("", description="Folder for files on the way, about twice the size of the texts; for glove some times as much.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one text may cost.")
+
+
+def train_words_settings(**flags: Any) -> TrainWordsSettings:
+    """Settings of training from the flags that were given (not None); SettingsError as `load` says."""
+    try:
+        return TrainWordsSettings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as problem:
+        raise SettingsError("; ".join(_told(error) for error in problem.errors())) from None
+
+
 def load(config: Path | None, **flags: Any) -> EmbedSettings:
     """Settings from an optional TOML file, overridden by the flags that were given (not None).
 
