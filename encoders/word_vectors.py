@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -148,3 +148,19 @@ def _check(folder: Path, weighting: str, remove_component: bool) -> None:
         raise EncoderError(f"{folder} does not say in how many documents its words stand, which idf needs; use sif or mean")
     if remove_component and not (folder / COMPONENT).is_file():
         raise EncoderError(f"{folder} has no {COMPONENT}, the direction to be removed; only `sensorium train-words` writes one")
+
+
+def common_direction(texts: Iterable[np.ndarray], vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The first principal component (uncentred) of the weighted means of some texts, float32 (dimension,), of length one.
+
+    Parameters
+    ----------
+    texts : rows of the words of each text; empty ones are passed over.
+    vectors, weights : of all words.
+    """
+    products = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for rows in texts:
+        if len(rows):
+            mean = weights[rows] @ vectors[rows] / weights[rows].sum()
+            products += np.outer(mean, mean)
+    return np.asarray(np.linalg.eigh(products)[1][:, -1], np.float32)
