@@ -94,6 +94,8 @@ def _describe(path: Path, modality: Modality, section: Mapping[str, Any]) -> Spe
     weights, revision = section.get("weights", ""), section.get("revision", "")
     if not isinstance(weights, str) or not isinstance(revision, str):
         raise EncoderError(f"{path}: [{modality}] weights and revision are texts, got {weights!r} and {revision!r}")
+    if isinstance(options.get("tokenizer"), str):
+        options["tokenizer"] = _from(path, options["tokenizer"], "")
     try:
         spec = registry.describe(section["encoder"], _from(path, weights, revision), revision, **options)
     except EncoderError as problem:

@@ -7,11 +7,13 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic
+from typing import Any
 
 import polars as pl
 from lancedb.db import DBConnection
@@ -21,8 +23,10 @@ from encoders import hardware, registry
 from encoders.errors import EncoderError
 from encoders.media import Limits
 from encoders.spaces import load_space
-from encoders.spec import Modality, Space
+from encoders.spec import Encoder, Modality, Space
+from flows import secret_blocks
 from flows.pipeline import Clock, Steps, run
+from flows.prices import counted
 from flows.settings import EmbedSettings, SettingsError
 from storage import quarantine, runs, table, tables_read, upkeep
 from storage.errors import StorageError
@@ -58,6 +62,7 @@ class BucketRun:
     listing_seconds: float = 0.0
     began: float = field(default_factory=monotonic)
     committer: Committer | None = None
+    encoders: dict[Modality, list[Encoder]] = field(default_factory=dict)
     rows: KeptRows = field(default_factory=KeptRows)
     _kept: ExitStack = field(default_factory=ExitStack)
 
@@ -154,6 +159,7 @@ class BucketRun:
             seconds={},
             bottleneck="",
             failures=committer.failures[:MOST_FAILURES] if committer else [],
+            **self._paid(),
         )
         account = self._publish(plan, account)
         self._kept.close()
@@ -211,7 +217,7 @@ class BucketRun:
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch, self.rows)
         media = plan.todo.get_column("modality").unique(maintain_order=True).to_list()
         # Importing torch and loading weights takes seconds, in which the first shards can be prepared.
-        encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(self._encoding, scratch, media).result
+        encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(copy_context().run, self._encoding, scratch, media).result
         committer = Committer(
             self.db, self.settings.table, self.table, self.source.root, self.name, self.space.generation, set(held_back.get_column("uri"))
         )
@@ -234,13 +240,17 @@ class BucketRun:
         """Encoders of the space; the weights for objects of `media` are loaded now, those of others if content turns out to be theirs."""
         assert self.table is not None  # noqa: S101 - as above
         devices = hardware.devices() if self.settings.device == "auto" else (self.settings.device,)
-        encoders = {}
+        encoders = self.encoders
         for modality, spec in self.space.encoders.items():
             replicas = [registry.build(spec, device, self.settings.dtype) for device in devices]
-            encoders[modality] = [*replicas, *replicas[:1] * (hardware.share_cores(devices[0]) - 1)]
+            encoders[modality] = lanes(replicas, hardware.share_cores(devices[0]))
         needed = dict.fromkeys(modality for medium in media for modality in self.space.modalities_of(medium))
         warm(encoder for modality in needed for encoder in dict.fromkeys(encoders[modality]))
         return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, self.settings.batch)
+
+    def _paid(self) -> dict[str, Any]:
+        cost = counted(encoder for replicas in self.encoders.values() for encoder in replicas[:1])
+        return {"tokens": cost.tokens, "price": cost.price} if cost else {}
 
     def _publish(self, plan: Plan, account: Account) -> Account:
         # An idle run may still publish what an earlier one, below its floor, left unpublished.
@@ -273,6 +283,12 @@ def _nothing_present() -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(LISTING.empty_table())).with_columns(content_hash=pl.lit(""), medium=pl.lit(""))
 
 
+def lanes(replicas: Sequence[Encoder], cores: int) -> list[Encoder]:
+    """An encoder as often as it may run at once: on each device, on each core, or as it says itself if it waits for a server."""
+    own = int(getattr(replicas[0], "lanes", 0))
+    return [replicas[0]] * own if own else [*replicas, *replicas[:1] * (cores - 1)]
+
+
 def open_run(settings: EmbedSettings, *, only_plan: bool = False) -> BucketRun:
     """Do everything that can refuse a run before any work: space, source, database, generation. Writes nothing.
 
@@ -280,11 +296,15 @@ def open_run(settings: EmbedSettings, *, only_plan: bool = False) -> BucketRun:
 
     Raises SettingsError, EncoderError, SourceError, TableError or RefusedError, each one clear message.
     """
+    secret_blocks.install()
     space = load_space(settings.space)
     if settings.tables.text and "text" not in space.media:
         raise SettingsError(f"tables.text = {settings.tables.text!r}: space {space.name!r} has no texts, only {', '.join(space.media)}")
     source = open_source(settings.source)
     source.check()
+    if not only_plan:
+        for spec in space:
+            getattr(registry.build(spec), "check", lambda: None)()
     nowhere = only_plan and "://" not in settings.database and not Path(settings.database).expanduser().exists()
     db = table.connect("memory://" if nowhere else settings.database)
     existing = table.open_table(db, settings.table)

@@ -118,11 +118,12 @@ def embed(
 
 def _print_plan(bucket_run: Any, as_json: bool) -> None:
     from flows import display
+    from flows.prices import expected
 
     planned = bucket_run.plan(bucket_run.discover())
-    seconds = bucket_run.estimate(planned)
+    seconds, cost = bucket_run.estimate(planned), expected(bucket_run.space, planned)
     if not as_json:
-        display.show_plan(planned, seconds)
+        display.show_plan(planned, seconds, cost)
         return
     print_json(
         {
@@ -134,6 +135,8 @@ def _print_plan(bucket_run: Any, as_json: bool) -> None:
             "to_delete": len(planned.vanished),
             "bytes": int(planned.todo.get_column("size").sum()),
             "seconds": seconds,
+            "tokens": cost and cost.tokens,
+            "price": cost and cost.price,
         }
     )
 
@@ -153,9 +156,10 @@ def search(
     with refusing():
         from encoders.spaces import load_space
         from encoders.spec import MODALITIES
-        from flows import display
+        from flows import display, secret_blocks
         from retrieval.query import QueryError, Searcher
 
+        secret_blocks.install()
         if modality is not None and modality not in MODALITIES:
             raise QueryError(f"there is no modality {modality!r}; allowed are {', '.join(MODALITIES)}")
         searcher = Searcher(database, table, load_space(space) if space else None)

@@ -17,9 +17,10 @@ from rich.table import Table
 
 from encoders.catalogue import Entry
 from flows.pipeline import listener
+from flows.prices import Cost
 from retrieval.query import Hit
 from tasks.plan import Plan
-from tasks.report import SAMPLE, Account
+from tasks.report import SAMPLE, Account, paid
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
@@ -83,6 +84,8 @@ def show_account(account: Account, verdict: str) -> None:
     if account.skipped:
         out.print("skipped: " + ", ".join(f"{n} {escape(kind)}" for kind, n in account.skipped.items()))
     show_failures(account.failures, account.source)
+    if account.tokens is not None:
+        out.print(paid(account.tokens, account.price))
     out.print(f"limited by {account.bottleneck}; {account.seconds['total']:.1f} s in all")
 
 
@@ -98,7 +101,7 @@ def show_failures(failures: Sequence[Mapping[str, Any]], source: str, title: str
         out.print(f"… and {more or f'{len(failures) - SAMPLE} more: sensorium quarantine list'}")
 
 
-def show_plan(plan: Plan, seconds: float | None) -> None:
+def show_plan(plan: Plan, seconds: float | None, cost: Cost | None = None) -> None:
     """What a run would do."""
     out.print(f"listed {plan.listed}: {plan.todo.height} to embed, {plan.unchanged} unchanged, {plan.waiting.height} in quarantine,")
     out.print(f"{sum(plan.skipped.values())} skipped, {len(plan.vanished)} to delete; nothing was written")
@@ -106,6 +109,9 @@ def show_plan(plan: Plan, seconds: float | None) -> None:
         out.print(f"  {modality}: {n} objects, {size / 1e6:.1f} MB")
     if seconds is not None:
         out.print(f"about {seconds:.0f} s at the speed of the last run")
+    if cost is not None:
+        price = "price not set (option price)" if cost.price is None else f"{cost.price:,.4f} at {cost.rate:g} per million"
+        out.print(f"about {cost.tokens:,} tokens of the server, {price}: an estimate from the listed bytes, three a token")
 
 
 def show_hits(hits: Sequence[Hit]) -> None:

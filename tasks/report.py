@@ -16,7 +16,7 @@ class Account:
     """Where every listed object ended: listed = embedded + unchanged + quarantined + sum(skipped).
 
     All figures but `segments` (rows written) and `encoded` (segments that went through an encoder) count objects. `failures` are those of
-    this run: uri, stage, reason, error.
+    this run: uri, stage, reason, error. `tokens` are those that a server has counted, and `price` is theirs, where the space asks one.
     """
 
     run: str
@@ -39,6 +39,8 @@ class Account:
     seconds: Mapping[str, float]
     bottleneck: str
     failures: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    tokens: int | None = None
+    price: float | None = None
 
     @property
     def share_good(self) -> float:
@@ -49,7 +51,9 @@ class Account:
     def to_dict(self) -> dict[str, Any]:
         """The account as plain JSON values, with the fields that others build on and no more."""
         failures = [{name: failure[name] for name in ("uri", "stage", "reason")} for failure in self.failures]
-        return asdict(self) | {"failures": failures}
+        values = asdict(self) | {"failures": failures}
+        paid = {name: values.pop(name) for name in ("tokens", "price")}
+        return values if self.tokens is None else values | paid
 
 
 def bottleneck(total: float, listing: float, waited: float, encode: float, commit: float) -> str:
@@ -64,6 +68,11 @@ def bottleneck(total: float, listing: float, waited: float, encode: float, commi
     if total <= 0 or seconds < 0.05:
         return "nothing to do"
     return f"{name} ({seconds / total:.0%} of {total:.1f} s)"
+
+
+def paid(tokens: int, price: float | None) -> str:
+    """Tokens of a server and what they cost, in words."""
+    return f"{tokens:,} tokens counted by the server" + ("" if price is None else f", {price:,.4f} at the space's price")
 
 
 def markdown(account: Account, verdict: str, rate: float) -> str:
@@ -83,6 +92,7 @@ def markdown(account: Account, verdict: str, rate: float) -> str:
         f"- {account.segments} rows written, {account.encoded} segments encoded ({rate:.0f} a second)",
         f"- {account.reused} objects took over the vectors of known content",
         f"- Skipped by type: {types}",
+        *([f"- {paid(account.tokens, account.price)}"] if account.tokens is not None else []),
         f"- What limited the speed: **{account.bottleneck}**",
         f"- Seconds: {', '.join(f'{name} {value:.1f}' for name, value in account.seconds.items())}",
     ]
