@@ -283,7 +283,7 @@ def _nothing_present() -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(LISTING.empty_table())).with_columns(content_hash=pl.lit(""), medium=pl.lit(""))
 
 
-def lanes(replicas: Sequence[Encoder], cores: int) -> list[Encoder]:
+def lanes(replicas: list[Encoder], cores: int) -> list[Encoder]:
     """An encoder as often as it may run at once: on each device, on each core, or as it says itself if it waits for a server."""
     own = int(getattr(replicas[0], "lanes", 0))
     return [replicas[0]] * own if own else [*replicas, *replicas[:1] * (cores - 1)]
