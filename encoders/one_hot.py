@@ -11,7 +11,7 @@ from encoders.errors import EncoderError
 from encoders.spec import Spec
 from encoders.vocabulary import Vocabulary, hashes
 from encoders.weights import digest
-from encoders.words import WordEncoder, locate, opened, vocabulary, word_preprocessing
+from encoders.words import WordEncoder, folder_of, locate, opened, word_preprocessing
 
 MOST = 2**16
 """Longest vector: at 65,536 numbers a row of a table takes 128 kB."""
@@ -44,8 +44,7 @@ class OneHot(WordEncoder):
         """
         path = locate(weights, revision, method="vocabulary")
         found = digest(path)
-        spec = Spec("one-hot", cls.modality, words, inputs="words", weights=weights, revision=revision, digest=found)
-        held = len(vocabulary(spec))
+        held = len(Vocabulary(folder_of(path, found)))
         if not 0 <= words <= held or (words or held) > MOST:
             raise EncoderError(
                 f"one-hot vectors of {words or held:,} numbers: the vocabulary has {held:,} words, allowed are "

@@ -116,8 +116,6 @@ def write_vocabulary(
     text, starts : all words, joined, and int64 (n + 1) where each begins.
     counts, documents : int64 (n,), as the module's docstring says.
     """
-    from safetensors.numpy import save_file
-
     hashed = hashes([text[a:b] for a, b in pairwise(starts)])
     order = np.argsort(hashed, kind="stable")
     arrays: dict[str, np.ndarray] = {
@@ -128,7 +126,15 @@ def write_vocabulary(
     }
     optional = {"counts": counts, "documents": documents}
     arrays |= {name: array.astype(np.int64) for name, array in optional.items() if array is not None}
-    save_file(arrays, folder / VOCABULARY)
+    write_arrays(folder / VOCABULARY, arrays)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a safetensors file that all may read who may read the folder."""
+    from safetensors.numpy import save_file
+
+    save_file(dict(arrays), path)
+    path.chmod(0o644)
 
 
 def joined(words: Iterable[str]) -> tuple[bytes, np.ndarray]:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders import word_files
 from encoders.errors import EncoderError
 from encoders.spec import Spec
 from encoders.vocabulary import VECTORS, Vocabulary, mapped
-from encoders.weights import digest, read_json, verify
-from encoders.words import WordEncoder, locate, opened, word_preprocessing
+from encoders.weights import digest, read_json
+from encoders.words import WordEncoder, folder_of, locate, opened, word_preprocessing
 
 WEIGHTINGS = ("sif", "idf", "mean")
 COMPONENT = "component.safetensors"
@@ -56,7 +55,7 @@ class WordVectors(WordEncoder):
             raise EncoderError(f"a of the weighting is {a}; it must be above 0, such as 0.001")
         path = locate(weights, revision, method="skip-gram")
         found = digest(path)
-        folder = word_files.converted(path, found) if path.is_file() else path
+        folder = folder_of(path, found)
         how = {"by": weighting, **({"a": float(a), "frequencies": _frequencies(folder)} if weighting == "sif" else {})}
         _check(folder, weighting, remove_component)
         return Spec(
@@ -79,9 +78,7 @@ class WordVectors(WordEncoder):
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """Vectors of all words, float32 (n, dimension), mapped; checked against the spec first."""
-        path = locate(self.spec.weights, self.spec.revision, method="skip-gram")
-        verify(path, self.spec.digest)
+        """Vectors of all words, float32 (n, dimension), mapped."""
         vectors = mapped(opened(self.spec) / VECTORS)["vectors"]
         if vectors.shape != (len(self.vocabulary), self.spec.dimension):
             raise EncoderError(f"{self.spec.weights} holds vectors {vectors.shape}, not one of {self.spec.dimension} numbers for each word")
@@ -97,10 +94,6 @@ class WordVectors(WordEncoder):
     def component(self) -> np.ndarray | None:
         """The common direction, float32 (dimension,), if the spec has it removed."""
         return mapped(opened(self.spec) / COMPONENT)["component"] if self.spec.preprocessing["remove_component"] else None
-
-    def warm(self) -> None:
-        """Map and verify the weights now."""
-        _ = self.vectors, self.weights, self.component
 
     def numbers(self, words: Sequence[str]) -> np.ndarray:
         """Rows of the known words."""

@@ -14,7 +14,7 @@ from encoders import segmentation, weights, word_files
 from encoders.errors import EmptyError, EncoderError
 from encoders.spec import Modality, Spec
 from encoders.tokenizer import chunking
-from encoders.vocabulary import KIND, Vocabulary
+from encoders.vocabulary import KIND
 
 CHUNK = 256  # words, about a page, of which a mean still says something
 _LONGEST_CHUNK = 2**16
@@ -67,8 +67,19 @@ class WordEncoder(ABC):
             raise EmptyError("no known words", f"none of the words is in the vocabulary: {medium[:40]!r}")
         return {"words": numbers}
 
+    @cached_property
+    def _verified(self) -> bool:
+        if self.spec.weights:
+            weights.verify(locate(self.spec.weights, self.spec.revision, method="skip-gram"), self.spec.digest)
+        return True
+
+    def warm(self) -> None:
+        """Check now that the weights are those of the spec."""
+        _ = self._verified
+
     def encode(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Vectors of a batch, float32 (n, dimension), each of length one; several threads may call this at once."""
+        self.warm()
         numbers = inputs["words"]  # (n, longest)
         lengths = inputs.get("lengths", np.full(len(numbers), numbers.shape[1]))
         vectors = np.stack([self.vector(row[:length]) for row, length in zip(numbers, lengths, strict=True)]).astype(np.float32)
@@ -126,12 +137,11 @@ def locate(named: str, revision: str = "", *, method: str) -> Path:
     return folder
 
 
+def folder_of(path: Path, digest: str) -> Path:
+    """The folder with the words of what `locate` found; a file of word vectors is converted where that has not been done."""
+    return word_files.converted(path, digest) if path.is_file() else path
+
+
 def opened(spec: Spec) -> Path:
-    """The folder with the words of a spec; a file of word vectors is converted where that has not been done."""
-    path = locate(spec.weights, spec.revision, method="skip-gram")
-    return word_files.converted(path, spec.digest) if path.is_file() else path
-
-
-def vocabulary(spec: Spec) -> Vocabulary:
-    """The vocabulary of a spec."""
-    return Vocabulary(opened(spec))
+    """The folder with the words of a spec."""
+    return folder_of(locate(spec.weights, spec.revision, method="skip-gram"), spec.digest)

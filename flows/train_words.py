@@ -18,7 +18,7 @@ from encoders.cooccurrences import Cooccurrences
 from encoders.errors import EncoderError
 from encoders.glove import Glove, GloveParameters, train_glove
 from encoders.media import Limits
-from encoders.vocabulary import Vocabulary, joined, write_config, write_vocabulary
+from encoders.vocabulary import Vocabulary, joined, write_arrays, write_config, write_vocabulary
 from encoders.weights import digest
 from encoders.word2vec import train_word2vec
 from encoders.word_counts import Counted
@@ -157,12 +157,10 @@ def _grouped(sentences: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 def _write_component(folder: Path, corpus: Corpus, index: dict[str, int], vectors: np.ndarray, about: dict[str, Any]) -> None:
     """The direction that is common to the first ten thousand sentences, or to one in every so many where there are more."""
-    from safetensors.numpy import save_file
-
     lines = sum(1 for _ in corpus)
     sampled = islice(_numbered(corpus, index), 0, None, -(-lines // SAMPLED))
     weights = weights_of(Vocabulary(folder), about, "sif", 1e-3)
-    save_file({"component": common_direction(sampled, vectors, weights)}, folder / COMPONENT)
+    write_arrays(folder / COMPONENT, {"component": common_direction(sampled, vectors, weights)})
 
 
 @contextmanager

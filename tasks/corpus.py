@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -130,7 +130,7 @@ def _failure(uri: str, problem: Exception) -> dict[str, str]:
     return {"uri": uri, "stage": "fetch", "reason": reason, "error": f"{type(problem).__name__}: {problem}"[:500]}
 
 
-def _fetched(source: Source, uris: Sequence[str], limits: Limits, folder: Path) -> Iterator[tuple[str, Future[Path]]]:
+def _fetched(source: Source, uris: Sequence[str], limits: Limits, folder: Path) -> Generator[tuple[str, Future[Path]], None, None]:
     """Objects in order, a few on their way while one is read."""
     under_way: deque[tuple[str, Future[Path]]] = deque()
     with ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch") as pool:
