@@ -299,6 +299,8 @@ def _refuse_missing(absent: Mapping[str, str], there: str) -> None:
 def _refuse_disguise(path: Path, kind: str) -> None:
     with path.open("rb") as file:
         head = file.read(8)
+    if not head:
+        raise ObjectError("empty", "the table has no bytes; write it again, or remove it")
     packed = next((name for mark, name in _COMPRESSED.items() if head.startswith(mark)), None)
     if packed:
         raise ObjectError("compressed", f"its content is {packed}; decompress it, or write it as Parquet")
