@@ -48,19 +48,20 @@ class PictureEncoder(Pretrained):
         """The model's input (n, 3, crop, crop) from uint8 patches (n, rows * rows, p * p * 3): (pixel / 255 - mean) / std."""
         how = self.spec.preprocessing
         p, rows = how["patch"], how["crop"] // how["patch"]
-        whole = patches.reshape(-1, rows, rows, p, p, 3).permute(0, 5, 1, 3, 2, 4).reshape(-1, 3, rows * p, rows * p).float()
+        whole = patches.reshape(-1, rows, rows, p, p, 3).permute(0, 5, 1, 3, 2, 4).reshape(-1, 3, rows * p, rows * p)
+        return self.scaled(whole, model)
+
+    def scaled(self, colours: Tensor, model: Module) -> Tensor:
+        """(pixel / 255 - mean) / std of pictures (n, 3, height, width), in the model's dtype."""
+        how = self.spec.preprocessing
+        whole = colours.float()
         std = whole.new_tensor(how["std"]).view(3, 1, 1)
         mean = whole.new_tensor(how["mean"]).view(3, 1, 1)
         return whole.mul_(1 / (255 * std)).sub_(mean / std).to(next(model.parameters()).dtype)
 
     def probe(self) -> Sequence[np.ndarray]:
         """A gradient, a chequerboard and noise."""
-        n = self.spec.preprocessing["crop"]
-        y, x = np.mgrid[:n, :n]
-        gradient = np.stack([x * 255 // n, y * 255 // n, (x + y) * 127 // n], axis=-1)
-        chequers = np.repeat(((x // 8 + y // 8) % 2 * 255)[..., None], 3, axis=-1)
-        noise = np.random.default_rng(0).integers(0, 256, (n, n, 3))
-        return [picture.astype(np.uint8) for picture in (gradient, chequers, noise)]
+        return probes(self.spec.preprocessing["crop"])
 
 
 class ClipImage(PictureEncoder):
@@ -71,6 +72,8 @@ class ClipImage(PictureEncoder):
         """The spec of a checkpoint, from its configuration files."""
         folder = locate(weights, revision)
         check_clip_like(folder)
+        if setting(folder, "model_type") == "siglip2":
+            raise EncoderError(f"{folder} takes pictures of any shape (NaFlex); use the encoder siglip2-naflex")
         return Spec(
             encoder="clip-image",
             modality=cls.modality,
@@ -138,6 +141,15 @@ class Vit(PictureEncoder):
         if prefix < 0:
             raise EncoderError(f"{self.spec.weights} has fewer tokens than patches, so it is not ViT-like; try the pooling 'pooler'")
         return pool_patches(output.last_hidden_state, prefix, self.spec.pooling)
+
+
+def probes(edge: int) -> list[np.ndarray]:
+    """A gradient, a chequerboard and noise, uint8 (edge, edge, 3): a few pictures as unlike as pictures get."""
+    y, x = np.mgrid[:edge, :edge]
+    gradient = np.stack([x * 255 // edge, y * 255 // edge, (x + y) * 127 // edge], axis=-1)
+    chequers = np.repeat(((x // 8 + y // 8) % 2 * 255)[..., None], 3, axis=-1)
+    noise = np.random.default_rng(0).integers(0, 256, (edge, edge, 3))
+    return [picture.astype(np.uint8) for picture in (gradient, chequers, noise)]
 
 
 def _preprocessing(folder: Path, *part: str) -> dict[str, Any]:

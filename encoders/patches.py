@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -37,8 +39,7 @@ def resize_and_crop(picture: np.ndarray, size: int, resample: str = "bicubic", f
     uint8 (size, size, 3)
     """
     edge = size if edge is None else edge
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
-        raise ValueError(f"a picture is uint8 (height, width, 3), not {picture.dtype} {picture.shape}")
+    _check_picture(picture)
     if resample not in RESAMPLES or fit not in FITS:
         raise ValueError(f"resample is one of {', '.join(RESAMPLES)} and fit one of {', '.join(FITS)}, not {resample!r} and {fit!r}")
     if not 1 <= size <= edge:
@@ -59,6 +60,63 @@ def _span(length: int, scaled: int, size: int) -> tuple[float, float]:
     """The part of a side of `length` pixels that becomes the middle `size` of `scaled` ones."""
     first = (scaled - size) // 2
     return first * length / scaled, min((first + size) * length / scaled, float(length))
+
+
+def resize_to_patches(picture: np.ndarray, patch: int, most: int, resample: str = "bilinear") -> np.ndarray:
+    """Scale a picture, small or large, to as many whole patches as fit; its shape is kept to the nearest patch.
+
+    Equal, to one of 255, to the Siglip2ImageProcessor of transformers with Pillow. The width is scaled before the height, as in
+    `resize_and_crop`.
+
+    Parameters
+    ----------
+    picture : uint8 (height, width, 3).
+    patch : side p of a patch, in pixels.
+    most : most patches of the result.
+    resample : filter, one of `RESAMPLES`.
+
+    Returns
+    -------
+    uint8 (rows * p, columns * p, 3), with rows * columns <= most as `patch_grid` says.
+    """
+    _check_picture(picture)
+    if resample not in RESAMPLES:
+        raise ValueError(f"resample is one of {', '.join(RESAMPLES)}, not {resample!r}")
+    rows, columns = patch_grid(picture.shape[0], picture.shape[1], patch, most)
+    wide = Image.fromarray(picture).resize((columns * patch, picture.shape[0]), RESAMPLES[resample])
+    return np.array(wide.resize((columns * patch, rows * patch), RESAMPLES[resample]))
+
+
+def patch_grid(height: int, width: int, patch: int, most: int) -> tuple[int, int]:
+    """Rows and columns of the patches that a picture of any shape is scaled to.
+
+    The largest scale, up to a hundredfold, at which both sides, rounded up to whole patches, make no more than `most` patches. It is found
+    by halving, to 1e-5, step by step as SigLIP 2 does (big_vision/pp/proj/image_text/ops_naflex.py of
+    https://github.com/google-research/big_vision), for the last steps decide where a side falls between two patches.
+
+    Parameters
+    ----------
+    height, width : in pixels.
+    patch : side p of a patch, in pixels.
+    most : most patches.
+    """
+    if patch < 1 or most < 1:
+        raise ValueError(f"{most} patches of {patch} pixels hold no picture; both must be at least 1")
+    low, high, precision = 1e-6, 100.0, 1e-5
+    while high - low >= precision:
+        scale = (low + high) / 2
+        fits = _patches(height * scale, patch) * _patches(width * scale, patch) <= most
+        low, high = (scale, high) if fits else (low, scale)
+    return _patches(height * low, patch), _patches(width * low, patch)
+
+
+def _patches(length: float, patch: int) -> int:
+    return max(1, math.ceil(length / patch))
+
+
+def _check_picture(picture: np.ndarray) -> None:
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+        raise ValueError(f"a picture is uint8 (height, width, 3), not {picture.dtype} {picture.shape}")
 
 
 def patchify(picture: np.ndarray, patch: int) -> np.ndarray:

@@ -139,7 +139,8 @@ def test_what_an_older_processor_left_to_its_defaults_is_filled_in(tiny: dict[st
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"image_processor_type": "ConvNextImageProcessor"}, "which is not known to work as ours does; known: CLIPImageProcessor"),
+        ({"image_processor_type": "ConvNextImageProcessor"}, "must say its shortest_edge"),
+        ({"image_processor_type": "PoolFormerImageProcessor"}, "which is not known to work as ours does; known: CLIPImageProcessor"),
         ({"do_rescale": False}, "does not scale them to 0..1"),
         ({"rescale_factor": 1 / 127.5}, "does not scale them to 0..1"),
         ({"do_resize": False}, "does not resize pictures"),
