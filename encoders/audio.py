@@ -1,17 +1,17 @@
-"""Sounds through the Audio Spectrogram Transformer, which reads a mel spectrogram as a picture of patches."""
+"""What all encoders of sounds share, and the Audio Spectrogram Transformer, which reads a mel spectrogram as a picture of patches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from encoders.errors import EncoderError
+from encoders.feature_extractor import ast_preprocessing
 from encoders.pooling import unwrap
 from encoders.pretrained import Pretrained, read_model, setting
-from encoders.processor import audio_preprocessing
 from encoders.spec import Modality, Spec
 from encoders.spectrogram import kaldi_fbank, mel_patches, normalise
 from encoders.weights import digest, locate, read_json
@@ -22,16 +22,39 @@ if TYPE_CHECKING:
 
 HEAD = "audio_head.safetensors"
 
-_FRAME, _HOP = 400, 160  # samples: 25 ms and 10 ms at 16 kHz, as in Kaldi
+
+class SoundEncoder(Pretrained):
+    """What all encoders of sounds share: a window of samples goes in, at most as long as the spec says."""
+
+    modality: Modality = "audio"
+
+    def window(self, medium: np.ndarray) -> np.ndarray:
+        """The sound as it came.
+
+        Raises
+        ------
+        ValueError : it is not float32 (samples,), empty, or longer than the spec's "window_samples".
+        """
+        most = self.spec.preprocessing["window_samples"]
+        if medium.dtype != np.float32 or medium.ndim != 1 or not 0 < len(medium) <= most:
+            raise ValueError(f"expected a sound as float32 (1 to {most},), got {medium.dtype} {medium.shape}; cut it into windows")
+        return medium
+
+    def probe(self) -> Sequence[np.ndarray]:
+        """A rising tone, noise, and a tone that stops halfway."""
+        how = self.spec.preprocessing
+        time = np.arange(how["window_samples"]) / how["sampling_rate"]
+        rising = np.sin(2 * np.pi * (200 + 800 * time) * time)
+        noise = np.random.default_rng(0).standard_normal(len(time)) / 4
+        stopping = np.sin(2 * np.pi * 440 * time) * (np.arange(len(time)) < len(time) // 2)
+        return [(sound / 2).astype(np.float32) for sound in (rising, noise, stopping)]
 
 
-class Ast(Pretrained):
+class Ast(SoundEncoder):
     """An AST checkpoint (Gong, Chung, Glass: AST: Audio Spectrogram Transformer, Interspeech 2021), with a linear head if there is one.
 
     A head stands beside the checkpoint in audio_head.safetensors: "weight" (dimension, width) and perhaps "bias" (dimension,).
     """
-
-    modality: Modality = "audio"
 
     @classmethod
     def describe(cls, weights: str = "", revision: str = "", licence: str = "", window_samples: int = 0) -> Spec:
@@ -42,8 +65,6 @@ class Ast(Pretrained):
         window_samples : length of the windows that long sounds are cut into; by default (0) as many as fill the model's frames. The model
             hears nothing of what a window has beyond that, and silence where it is shorter.
         """
-        if window_samples < 0:
-            raise EncoderError(f"window_samples {window_samples} is no length; give the samples of a window, or 0 for the model's own")
         folder = locate(weights, revision)
         if read_json(folder, "config.json").get("model_type") != "audio-spectrogram-transformer":
             raise EncoderError(f"{folder} holds {read_json(folder, 'config.json').get('model_type')}, not an audio-spectrogram-transformer")
@@ -57,7 +78,7 @@ class Ast(Pretrained):
             weights=weights,
             revision=revision,
             digest=digest(folder),
-            preprocessing={**how, "window_samples": window_samples or heard(how["frames"])},
+            preprocessing={**how, "window_samples": window_length(window_samples, heard(how))},
             pooling="projection" if head else "pooler",
             licence=licence,
         )
@@ -75,14 +96,15 @@ class Ast(Pretrained):
         {"mel_patches": float32 (n, p * p)}, normalised, in the order of the model's patch embedding.
         """
         how = self.spec.preprocessing
-        if medium.dtype != np.float32 or medium.ndim != 1 or not 0 < len(medium) <= how["window_samples"]:
-            raise ValueError(
-                f"expected a sound as float32 (1 to {how['window_samples']},), got {medium.dtype} {medium.shape}; cut it into windows"
-            )
-        whole = np.pad(medium, (0, max(0, heard(how["frames"]) - len(medium))))
-        mel = kaldi_fbank(whole, how["sampling_rate"], how["bands"], how["frames"])
-        mel = normalise(mel, how["mean"], how["std"])
+        mel = self.mel(self.window(medium))
         return {"mel_patches": mel_patches(mel, how["patch"], how["frequency_stride"], how["time_stride"])}
+
+    def mel(self, medium: np.ndarray) -> np.ndarray:
+        """The spectrogram that is cut into patches: normalised, float32 (frames, bands)."""
+        how = self.spec.preprocessing
+        whole = np.pad(medium, (0, max(0, heard(how) - len(medium))))
+        names = ("sampling_rate", "bands", "frames", "length", "hop", "low", "high", "preemphasis", "floor")
+        return normalise(kaldi_fbank(whole, **{name: how[name] for name in names}), how["mean"], how["std"])
 
     def load(self, folder: Path) -> Module:
         """The model with a patch embedding that takes patches already cut, and with its head."""
@@ -104,23 +126,27 @@ class Ast(Pretrained):
         pooled = unwrap(model(input_values=inputs["mel_patches"].to(model.dtype)))
         return model.head(pooled) if self.spec.pooling == "projection" else pooled
 
-    def probe(self) -> Sequence[np.ndarray]:
-        """A rising tone, noise, and a tone that stops halfway."""
-        how = self.spec.preprocessing
-        time = np.arange(how["window_samples"]) / how["sampling_rate"]
-        rising = np.sin(2 * np.pi * (200 + 800 * time) * time)
-        noise = np.random.default_rng(0).standard_normal(len(time)) / 4
-        stopping = np.sin(2 * np.pi * 440 * time) * (np.arange(len(time)) < len(time) // 2)
-        return [(sound / 2).astype(np.float32) for sound in (rising, noise, stopping)]
+
+def heard(how: Mapping[str, Any]) -> int:
+    """Samples that fill a spec's "frames": of "length" samples each, one every "hop"."""
+    return int(how["length"] + how["hop"] * (how["frames"] - 1))
 
 
-def heard(frames: int) -> int:
-    """Samples that fill so many frames: of 400 samples each (25 ms at 16 kHz), one every 160."""
-    return _FRAME + _HOP * (frames - 1)
+def window_length(asked: int, own: int, longest: int = 0) -> int:
+    """Samples of the windows that long sounds are cut into: as asked, or (0) the model's own length.
+
+    Raises
+    ------
+    EncoderError : the number asked for is no length, or more than the longest (0: any) that the model hears.
+    """
+    if asked < 0 or (longest and asked > longest):
+        allowed = f"1 to {longest}" if longest else "1 or more"
+        raise EncoderError(f"window_samples {asked} is no length of a window; give {allowed}, or 0 for the model's own {own}")
+    return asked or own
 
 
 def _preprocessing(folder: Path) -> dict[str, Any]:
-    how = audio_preprocessing(folder)
+    how = ast_preprocessing(folder)
     for name, key in (("bands", "num_mel_bins"), ("frames", "max_length")):
         if how[name] != setting(folder, key):
             raise EncoderError(

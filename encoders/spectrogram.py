@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -152,7 +153,32 @@ def log_mel(
     return _log_energy(spectra, filters, floor) * np.float32(factor)
 
 
-def kaldi_fbank(
+def log_mel_of(samples: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
+    """`log_mel` by the parameters of a spec.
+
+    Parameters
+    ----------
+    samples : real (n,), at how["sampling_rate"].
+    how : {"fft", "hop", "window": "hann" (as long as a frame), "center", "pad_mode", "bands", "sampling_rate", "low", "high", "scale",
+        "norm", "floor", "unit"}, as `stft`, `mel_filters` and `log_mel` explain them.
+
+    Returns
+    -------
+    float32 (frames, bands)
+    """
+    if how["window"] != "hann":
+        raise ValueError(f"window {how['window']!r} is unknown; only hann is known")
+    filters = mel_filters(how["bands"], how["fft"], how["sampling_rate"], how["low"], how["high"], how["scale"], how["norm"])
+    return log_mel(samples, filters, how["hop"], hann(how["fft"]), how["center"], how["pad_mode"], how["floor"], how["unit"])
+
+
+def band_centres(bands: int, low: float, high: float, scale: Scale) -> np.ndarray:
+    """Frequency at which each mel band has its peak, in Hz, float64 (bands,)."""
+    edges = np.linspace(hz_to_mel(np.array(low), scale), hz_to_mel(np.array(high), scale), bands + 2)
+    return mel_to_hz(edges[1:-1], scale)
+
+
+def kaldi_fbank(  # noqa: PLR0913, PLR0917 - as many as Kaldi's own command has of them
     samples: np.ndarray,
     sampling_rate: int = 16000,
     bands: int = 128,
@@ -160,11 +186,14 @@ def kaldi_fbank(
     length: int = 400,
     hop: int = 160,
     low: float = 20.0,
+    high: float | None = None,
+    preemphasis: float = 0.97,
+    floor: float = KALDI_FLOOR,
 ) -> np.ndarray:
     """Kaldi's filter bank features as the Audio Spectrogram Transformer reads them.
 
-    Each frame has its mean removed, is pre-emphasised by 0.97 and shaped by a symmetric Hann window, then transformed to the next
-    power of two; natural logarithm of the energy in mel bands from `low` to half the sampling rate. Equal to
+    Each frame has its mean removed, is pre-emphasised and shaped by a symmetric Hann window, then transformed to the next
+    power of two; natural logarithm of the energy in mel bands. Equal to
     `ASTFeatureExtractor` of transformers without its normalisation. Kaldi, `feat/feature-fbank.cc`; Gong, Chung and Glass 2021,
     section 2.1.
 
@@ -176,7 +205,9 @@ def kaldi_fbank(
     frames : the result is cut, or filled with zeros, to this many; None keeps 1 + (n - length) // hop. 1,024 frames are 10.26 s.
     length, hop : of a frame and between frames, in samples: 25 ms and 10 ms at 16 kHz. The model extractor keeps the counts at
     other rates.
-    low : where the first mel band begins, in Hz.
+    low, high : where the first mel band begins and the last ends, in Hz; by default the last ends at half the sampling rate.
+    preemphasis : share of the sample before that is taken from each.
+    floor : smallest energy before the logarithm.
 
     Returns
     -------
@@ -188,11 +219,11 @@ def kaldi_fbank(
     wanted = count if frames is None else frames
     mel = np.zeros((wanted, bands), np.float32)
     fft = 1 << (length - 1).bit_length()
-    filters = mel_filters(bands, fft, sampling_rate, low, float(sampling_rate // 2), "kaldi")
+    filters = mel_filters(bands, fft, sampling_rate, low, float(sampling_rate // 2) if high is None else high, "kaldi")
     for start in range(0, min(count, wanted), _BLOCK):
         stop = min(start + _BLOCK, count, wanted)
         cut = sliding_window_view(samples[start * hop : (stop - 1) * hop + length], length)[::hop]
-        mel[start:stop] = _log_energy(np.fft.rfft(_emphasised(cut), fft), filters, KALDI_FLOOR)
+        mel[start:stop] = _log_energy(np.fft.rfft(_emphasised(cut, preemphasis), fft), filters, floor)
     return mel
 
 
@@ -225,10 +256,10 @@ def mel_patches(mel: np.ndarray, size: int, frequency_stride: int, time_stride: 
     return np.ascontiguousarray(grid, np.float32).reshape(-1, size * size)
 
 
-def _emphasised(frames: np.ndarray) -> np.ndarray:
+def _emphasised(frames: np.ndarray, share: float) -> np.ndarray:
     """Frames (count, length) without their mean, pre-emphasised and windowed as Kaldi does it, float64."""
     centred = frames - frames.mean(axis=1, dtype=np.float64, keepdims=True)
-    result: np.ndarray = centred - 0.97 * np.concatenate([centred[:, :1], centred[:, :-1]], axis=1)
+    result: np.ndarray = centred - share * np.concatenate([centred[:, :1], centred[:, :-1]], axis=1)
     result *= hann(frames.shape[1], periodic=False)
     return result
 
