@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import EncoderError
-from encoders.weights import MODULE_WEIGHTS, read_json
+from encoders.weights import MODULE_WEIGHTS, module_folders, read_json
 
 if TYPE_CHECKING:
     from torch.nn import Module, Sequential
@@ -18,6 +18,7 @@ _ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid")
 
 def check_modules(folder: Path) -> None:
     """EncoderError unless modules.json is missing, or lists a model, its pooling, dense layers if any, and a normalisation at the end."""
+    module_folders(folder)
     kinds = [_kind(module) for module in read_json(folder, "modules.json") or ()]
     others = sorted(set(kinds) - {"Transformer", "Pooling", "Dense", "Normalize"})
     if others:

@@ -35,8 +35,9 @@ LONGEST_CHUNK = 2048
 def read_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a checkpoint's tokenizer.json, which neither cuts nor pads.
 
-    Two settings beside it are obeyed as transformers and sentence-transformers do: "add_bos_token" and "add_eos_token" in
-    tokenizer_config.json where they ask for a token that tokenizer.json does not add, and "do_lower_case" in sentence_bert_config.json.
+    Settings beside it are obeyed: "do_lower_case" in sentence_bert_config.json, and "add_bos_token" and "add_eos_token" in
+    tokenizer_config.json where they ask for a token that tokenizer.json does not add. So did transformers 4; 5 takes tokenizer.json as is,
+    and for intfloat/e5-mistral-7b-instruct loses the token that is pooled (https://github.com/embeddings-benchmark/mteb/pull/5237).
     """
     from tokenizers import Tokenizer
 
