@@ -148,7 +148,7 @@ def test_an_outage_without_end_ends_the_run(server: EmbeddingServer):
 def test_texts_that_break_the_server_each_time_are_told_from_an_outage(server: EmbeddingServer):
     asking = answered(server)
     server.script.extend([failure(500, "CUDA error")] * 3)
-    with pytest.raises(RefusedError, match="answers 500 .*CUDA error, 3 times for these texts and not for others"):
+    with pytest.raises(RefusedError, match=r"answers 500 .*CUDA error, 3 times for these texts and not for others"):
         asking.embed(["poison"])
     assert server.sent() == [["poison"]] * 3 + [["a"]]
 

@@ -55,7 +55,7 @@ def test_patience_ends_with_what_happened_and_what_to_do():
     ):
         Patience(600).next_wait(PassingError("busy", 3600))
     held = Patience(3)
-    with pytest.raises(EncoderError, match="busy, [234] times within"):
+    with pytest.raises(EncoderError, match=r"busy, [234] times within"):
         for _ in range(9):
             held.waited += held.next_wait(PassingError("busy"))
 
