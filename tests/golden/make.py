@@ -1,4 +1,4 @@
-"""Write down what transformers' own processors and models give for fixed weights and media: `PYTHONPATH=tests:. python tests/golden/make.py`.
+"""Write down what transformers alone makes of fixed weights and media: `PYTHONPATH=tests:. python tests/golden/make.py`.
 
 Run it for a family that is added (`… make.py NAME`), and for no other reason. When vectors change with a new version of a library, find out
 why first: a table's vectors would no longer be comparable with those of its queries.
