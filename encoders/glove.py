@@ -16,11 +16,11 @@ from encoders.errors import EncoderError
 
 @dataclass(frozen=True)
 class GloveParameters:
-    """As in the paper, section 4.2.
+    """As in the paper, section 4.2, and in the code that its authors published.
 
     Parameters
     ----------
-    rate : first step of AdaGrad.
+    rate : of AdaGrad, whose memory adds up squares of steps (rate times gradient) from one on, so that steps shrink late.
     most : x_max, the count from which on all pairs weigh the same.
     power : alpha of the weight f(x) = (x / x_max) ** alpha.
     """
@@ -31,7 +31,7 @@ class GloveParameters:
 
 
 class Glove:
-    """The model's parameters and AdaGrad's memory of their gradients: 16 bytes for each number of a vector.
+    """The model's parameters and AdaGrad's memory of their steps: 16 bytes for each number of a vector.
 
     Parameters
     ----------
@@ -124,10 +124,10 @@ def _pass(
         weighted = difference if count >= most else difference * (count / most) ** power
         loss += 0.5 * weighted * difference
         for k in range(last + 1):
-            down = weighted * (values[context, k] if k < last else 1.0)  # the gradient of the word's part, then of the context's
-            across = weighted * (values[word, k] if k < last else 1.0)
-            values[word, k] -= rate * down / np.sqrt(squares[word, k])
-            values[context, k] -= rate * across / np.sqrt(squares[context, k])
+            down = rate * weighted * (values[context, k] if k < last else 1.0)  # the step of the word's part, then of the context's
+            across = rate * weighted * (values[word, k] if k < last else 1.0)
+            values[word, k] -= down / np.sqrt(squares[word, k])
+            values[context, k] -= across / np.sqrt(squares[context, k])
             squares[word, k] += down * down
             squares[context, k] += across * across
     return loss
