@@ -93,9 +93,9 @@ class ClapAudio(SoundEncoder):
         channels = 4 if self.spec.preprocessing["fusion"] else 1
         mel = inputs["mel"].to(next(model.parameters()).dtype)
         features = mel.unsqueeze(1).expand(-1, channels, -1, -1)  # (n, channels, frames, bands)
-        longer = torch.zeros(len(features), 1, dtype=torch.bool, device=features.device)
-        parts = zip(features.split(AT_ONCE), longer.split(AT_ONCE), strict=True)
-        return torch.cat([unwrap(model.get_audio_features(input_features=part, is_longer=none)) for part, none in parts])
+        longer = torch.zeros(AT_ONCE, 1, dtype=torch.bool, device=features.device)
+        parts = (features[start : start + AT_ONCE] for start in range(0, len(features), AT_ONCE))
+        return torch.cat([unwrap(model.get_audio_features(input_features=part, is_longer=longer[: len(part)])) for part in parts])
 
 
 class ClapText(TextEncoder):

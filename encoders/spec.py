@@ -131,8 +131,9 @@ class Encoder(Protocol):
         """Model inputs of one segment.
 
         `medium` is a picture as uint8 array (height, width, 3), a sound as float32 array (samples,) at
-        `spec.preprocessing["sampling_rate"]`, a string, or a clip of a video as uint8 array (frames, height, width, 3): "clip_frames" of
-        them, spread evenly over "clip_seconds", scaled so that their shorter side has "clip_edge" pixels (by default, 0, left as they are).
+        `spec.preprocessing["sampling_rate"]` and at most "window_samples" long, a string, or a clip of a video as uint8 array (frames,
+        height, width, 3): "clip_frames" of them, spread evenly over "clip_seconds", scaled so that their shorter side has "clip_edge"
+        pixels (by default, 0, left as they are).
         """
         ...
 

@@ -74,9 +74,11 @@ class Whisper(SoundEncoder):
     def mel(self, medium: np.ndarray) -> np.ndarray:
         """The spectrogram that the model reads, float32 (frames, bands)."""
         how = self.spec.preprocessing
-        mel = log_mel_of(np.pad(medium, (0, how["padded_samples"] - len(medium))), how)[: how["padded_samples"] // how["hop"]]
-        quietest = mel.max() - np.float32(how["below_loudest"])
-        return (np.maximum(mel, quietest) + np.float32(how["shift"])) / np.float32(how["divide"])
+        mel: np.ndarray = log_mel_of(np.pad(medium, (0, how["padded_samples"] - len(medium))), how)[: how["padded_samples"] // how["hop"]]
+        np.maximum(mel, mel.max() - np.float32(how["below_loudest"]), out=mel)
+        mel += np.float32(how["shift"])
+        mel /= np.float32(how["divide"])
+        return mel
 
     def load(self, folder: Path) -> Module:
         """The encoder alone."""
@@ -90,7 +92,8 @@ class Whisper(SoundEncoder):
         mel = inputs["mel"].to(next(model.parameters()).dtype).transpose(1, 2)  # (n, bands, frames)
         heard = inputs["heard"].flatten(1)  # (n, 1)
         pooled = []
-        for features, frames in zip(mel.split(AT_ONCE), heard.split(AT_ONCE), strict=True):
+        for start in range(0, len(mel), AT_ONCE):
+            features, frames = mel[start : start + AT_ONCE], heard[start : start + AT_ONCE]
             states = model(features).last_hidden_state  # (n, frames / 2, width)
             pooled.append(pool_tokens(states, torch.arange(states.shape[1], device=states.device) < frames, "mean"))
         return torch.cat(pooled)

@@ -108,17 +108,15 @@ def test_windows_are_back_to_back_and_the_last_one_ends_with_the_sound(count):
     assert len(parts) == max(1, math.ceil(count / 1000))
     for k, part in enumerate(parts):
         first = max(0, min(1000 * k, count - 1000))
-        assert part.samples.dtype == np.float32 and part.samples.shape == (1000,)
-        np.testing.assert_array_equal(part.samples[: count - first], samples[first : first + 1000])
+        assert part.samples.dtype == np.float32 and part.samples.shape == (min(count, 1000),)
+        np.testing.assert_array_equal(part.samples, samples[first : first + 1000])
         assert part.start == pytest.approx(first / RATE, abs=1e-9)
         assert part.end == pytest.approx(min(first + 1000, count) / RATE, abs=1e-9)
-    if count < 1000:
-        assert not parts[0].samples[count:].any(), "silence follows a short sound"
 
 
 def test_a_sample_too_short_to_resample_is_kept():
     (part,) = windows(wave(np.float32([0.5]), 96000, subtype="FLOAT"), RATE, 10)
-    assert part.samples[0] == 0.5 and not part.samples[1:].any()
+    assert part.samples.tolist() == [0.5]
     assert part.end == pytest.approx(1 / 96000)
 
 
