@@ -49,12 +49,13 @@ def record(db: lancedb.DBConnection, name: str, files: pl.DataFrame, gone: Seque
     """Remember files that were read (columns `READ`), and forget those in `gone`."""
     if files.is_empty() and not gone:
         return
-    entries = files.with_columns(run=pl.lit(run), read_at=pl.lit(datetime.now(UTC)))
-    arrow = entries.select(TABLES_READ.names).to_arrow().cast(TABLES_READ)
     with told(f"creating the table files of table {name!r}"):
         table = open_table(db, table_name(name)) or db.create_table(table_name(name), schema=TABLES_READ)
-    keys = [*files.get_column("uri"), *gone]
-    batches = arrow.to_batches()
-    replace(
-        table, keys, lambda: pa.RecordBatchReader.from_batches(TABLES_READ, batches), identity=("uri",), also=("etag", "digest", "columns")
-    )
+    keys = [*gone]
+    rows = None
+    if not files.is_empty():
+        keys += files.get_column("uri").to_list()
+        entries = files.with_columns(run=pl.lit(run), read_at=pl.lit(datetime.now(UTC)))
+        arrow = entries.select(TABLES_READ.names).to_arrow().cast(TABLES_READ)
+        rows = lambda: pa.RecordBatchReader.from_batches(TABLES_READ, arrow.to_batches())  # noqa: E731
+    replace(table, keys, rows, identity=("uri",), also=("etag", "digest", "columns"))

@@ -225,5 +225,5 @@ def test_a_file_that_is_no_table_of_texts_is_refused_as_a_whole(read, kind, cont
 
 
 def test_a_misspelled_caption_is_no_silent_loss(read):
-    with pytest.raises(ObjectError, match="tables.caption"):
+    with pytest.raises(ObjectError, match=r"tables\.caption"):
         read(b'{"body": "a", "title": "t"}\n', columns=Columns("body", caption="titel"))
