@@ -11,7 +11,7 @@ from nasty_media import noise, smooth
 from PIL import Image
 from transformers import CLIPImageProcessorPil, DeiTImageProcessorPil, SiglipImageProcessorPil, ViTImageProcessorPil
 
-from encoders.patches import RESAMPLES, patchify, resize_and_crop, unpatchify
+from encoders.patches import RESAMPLES, patch_grid, patchify, resize_and_crop, resize_to_patches, unpatchify
 
 SIZES = [(375, 500), (500, 375), (64, 64), (63, 65), (1, 1), (2, 3), (31, 400), (400, 33), (1000, 777), (17, 19)]
 
@@ -134,6 +134,56 @@ def test_patches_are_in_the_order_of_siglip_2():
 
     picture = noise(48, 32)
     np.testing.assert_array_equal(patchify(picture, 16), convert_image_to_patches(picture.transpose(2, 0, 1), 16))
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("resample", ["bilinear", "bicubic"])
+def test_torchs_resizing_of_bytes_which_torchvision_calls_agrees_to_two_of_255(shape, resample):
+    made = torch.from_numpy(photo(*shape)).permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(made, (224, 224), mode=resample, antialias=True, align_corners=False)
+    expected = resized[0].permute(1, 2, 0).numpy().astype(int)
+    difference = np.abs(resize_and_crop(photo(*shape), 224, resample, "stretch") - expected)
+    assert difference.max() <= 2 and difference.mean() < 0.1
+
+
+@pytest.mark.parametrize(("patch", "most"), [(16, 256), (16, 1024), (14, 100), (8, 1)])
+def test_the_grid_of_a_picture_of_any_shape_is_that_of_siglip_2(patch, most):
+    from transformers.models.siglip2.image_processing_pil_siglip2 import get_image_size_for_max_num_patches
+
+    shapes = [*SIZES, (1, 100_000), (100_000, 1), (4000, 6000), *np.random.default_rng(0).integers(1, 3000, (200, 2)).tolist()]
+    for height, width in shapes:
+        rows, columns = patch_grid(height, width, patch, most)
+        assert (rows * patch, columns * patch) == get_image_size_for_max_num_patches(height, width, patch, most)
+        assert 1 <= rows * columns <= most
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_a_picture_of_any_shape_is_scaled_as_siglip_2_scales_it(shape):
+    from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
+
+    processor = Siglip2ImageProcessorPil(patch_size=16, max_num_patches=60)
+    made = processor(photo(*shape), do_rescale=False, do_normalize=False, return_tensors="np", input_data_format="channels_last")
+    rows, columns = made["spatial_shapes"][0].tolist()
+    found = resize_to_patches(photo(*shape), 16, 60)
+    assert found.shape == (rows * 16, columns * 16, 3) and found.dtype == np.uint8
+    difference = np.abs(patchify(found, 16).astype(int) - made["pixel_values"][0, : rows * columns].astype(int))
+    tall = shape[0] > shape[1]  # Pillow 13 scales columns first in some, see assert_as_processed
+    assert difference.max() <= (6 if tall else 1) and difference.mean() < (0.4 if tall else 0.005)
+
+
+def test_a_long_thin_picture_costs_no_more_than_its_own_pixels():
+    began = time.perf_counter()
+    assert resize_to_patches(noise(100_000, 1), 16, 256).shape == (4096, 16, 3)
+    assert time.perf_counter() - began < 2
+
+
+def test_what_cannot_be_scaled_to_patches_is_refused_in_words():
+    with pytest.raises(ValueError, match=r"uint8 \(height, width, 3\), not float64"):
+        resize_to_patches(np.zeros((4, 4, 3)), 16, 256)
+    with pytest.raises(ValueError, match=r"resample is one of.*'cubic'"):
+        resize_to_patches(noise(4, 4), 16, 256, "cubic")
+    with pytest.raises(ValueError, match=r"0 patches of 16 pixels hold no picture"):
+        resize_to_patches(noise(4, 4), 16, 0)
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (2, 3)])
