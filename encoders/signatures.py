@@ -51,7 +51,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x00\x00\x01\xba", "video"),  # MPEG
     (0, b"\x00\x00\x01\xb3", "video"),
     (0, b"FLV\x01", "video"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video"),  # ASF: WMV
 )
 _ASCII_FORMATS = frozenset({"pdf", "postscript", "rtf"})
 
@@ -63,8 +63,9 @@ def sniff(head: bytes) -> str:
 
     Returns
     -------
-    "image", "audio" or "text" for the formats that are read; "video"; the word of a format that is not read ("pdf", "zip", …); "mp4"
-    for a container that does not tell here whether it holds pictures; "empty"; "unknown"
+    "image", "audio", "text" or "video" for the formats that are read; the word of a format that is not read ("pdf", "zip", …); "mp4"
+    for a container that does not tell here whether it holds pictures; "empty"; "unknown". Whether a container holds pictures is certain
+    only when its tracks are listed: `containers.medium_of`.
     """
     head = head[:HEAD]
     if not head:
@@ -93,8 +94,11 @@ def _structure(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return _iso_media(head)
     is_quicktime = head[4:8] in (b"moov", b"mdat", b"wide") and head[:4] < b"\x10"
-    is_transport_stream = len(head) > 376 and head[0] == head[188] == head[376] == 0x47
-    return "video" if is_quicktime or is_transport_stream else ""
+    # A Blu-ray's packets have four bytes more, of time.
+    transport = any(
+        len(head) > start + 2 * step and head[start : start + 2 * step + 1 : step] == b"GGG" for start, step in ((0, 188), (4, 192))
+    )
+    return "video" if is_quicktime or transport else ""
 
 
 def _is_mpeg_audio(head: bytes) -> bool:

@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import av
 import numpy as np
-import soxr
 
+from encoders.containers import decoder, open_container, picture_stream, refuse_cut_short, sound_stream
 from encoders.errors import EmptyError, LimitError, UnreadableError
-from encoders.media import Limits, Source, check_bytes, is_cut_short, open_source
+from encoders.media import Limits, Source, check_bytes, open_source
+from encoders.sound_windows import Cutter, Window
 
-# Only these containers may be opened: FFmpeg's playlists would fetch other files and addresses.
-_CONTAINERS = "wav,w64,flac,ogg,mp3,aac,mov"
+__all__ = ["Window", "mono", "windows"]
+
 _LOSSLESS = ("pcm", "flac", "alac")
-
-Piece = tuple[np.ndarray, float]
-"""Mono float32 samples, and the time in seconds, by the sound's own clock, at which they end."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """One segment of a sound.
-
-    Parameters
-    ----------
-    start, end : seconds from the first decoded sample.
-    samples : float32 (samples,), mono, full scale is -1 to 1.
-    """
-
-    start: float
-    end: float
-    samples: np.ndarray
 
 
 def windows(source: Source, sampling_rate: int, samples: int, limits: Limits | None = None) -> Iterator[Window]:
     """Cut a sound into windows of equal length, back to back.
 
     The last window ends exactly at the sound's end and overlaps the one before, so that no tail is lost and no window is mostly padding.
-    A sound shorter than one window is followed by silence; `end` is then still the sound's own end. A sound of N samples at
+    A sound shorter than one window comes as it is: its encoder knows whether silence follows it. A sound of N samples at
     `sampling_rate` gives max(1, ceil(N / samples)) windows.
 
     Channels are averaged; the rate is converted by soxr's high quality (what librosa calls "soxr_hq"). Time is counted in decoded
@@ -73,40 +55,26 @@ def windows(source: Source, sampling_rate: int, samples: int, limits: Limits | N
         raise ValueError(f"sampling_rate and samples must be at least 1, not {sampling_rate} and {samples}")
     limits = limits or Limits()
     size = check_bytes(source, limits)
+    refuse_cut_short(source)
     with open_source(source) as stream:
-        if is_cut_short(source):
-            raise UnreadableError("truncated", "the object ends within a box whose length its header states; upload it again")
         _check_whole_wav(stream, size)
         counts_frames = _counts_frames(stream)
         stream.seek(0)
-        with _open_container(stream) as container:
-            pieces = _decoded(container, _audio_stream(container), counts_frames, limits)
-            yield from _cut(_resampled(pieces, sampling_rate), sampling_rate, samples)
-
-
-def _open_container(stream: BinaryIO) -> Any:
-    # One megabyte a read instead of 32 kB; a packet of WAV as large as FFmpeg allows: both only for speed.
-    try:
-        return av.open(
-            stream, metadata_errors="replace", buffer_size=2**20, container_options={"format_whitelist": _CONTAINERS, "max_size": "65536"}
-        )
-    except av.FFmpegError as error:
-        reason = "truncated" if isinstance(error, EOFError) else "corrupt"
-        raise UnreadableError(reason, f"no sound can be read from it ({error.strerror}); replace it, or remove it") from error
+        cutter = Cutter(sampling_rate, samples)
+        with open_container(stream) as container:
+            for rate, piece in _decoded(container, _audio_stream(container), counts_frames, limits):
+                yield from cutter.push(rate, piece)
+        yield from cutter.finish()
 
 
 def _audio_stream(container: Any) -> Any:
-    if any(not video.disposition & video.disposition.attached_pic for video in container.streams.video):
+    if picture_stream(container) is not None:
         raise UnreadableError("other content", "the object is named as a sound but is a video; rename it to what it is")
-    if not container.streams.audio:
+    track = sound_stream(container)
+    if track is None:
         raise UnreadableError("no sound", f"the object ({container.format.name}) holds no sound; remove it or replace it")
-    stream: Any = container.streams.audio[0]
-    if stream.codec_context is None:
-        raise UnreadableError(
-            "unknown codec", f"the object ({container.format.name}) is packed with a codec that FFmpeg does not know; convert it"
-        )
-    stream.codec_context.thread_count = 1
-    return stream
+    decoder(container, track)
+    return track
 
 
 def _decoded(container: Any, stream: Any, counts_frames: bool, limits: Limits) -> Iterator[tuple[int, np.ndarray]]:
@@ -141,18 +109,22 @@ def _frames(container: Any, stream: Any) -> Iterator[tuple[int, np.ndarray]]:
             packets += 1
             try:
                 frames = packet.decode()
+            except MemoryError:
+                raise
             except av.FFmpegError:
                 damaged += 1
                 continue
             for frame in frames:
-                yield frame.sample_rate, _mono(frame)
+                yield frame.sample_rate, mono(frame)
+    except MemoryError:  # FFmpeg's own is one of both
+        raise
     except av.FFmpegError as error:
         raise UnreadableError("corrupt", f"reading stopped at packet {packets} ({error.strerror}); replace it, or remove it") from error
     if damaged > max(1, packets // 100):
         raise UnreadableError("corrupt", f"{damaged} of {packets} packets cannot be decoded; replace it, or remove it")
 
 
-def _mono(frame: Any) -> np.ndarray:
+def mono(frame: Any) -> np.ndarray:
     """The mean of a frame's channels, float32, full scale -1 to 1."""
     values = frame.to_ndarray()
     channels = values if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels).T  # (channels, samples)
@@ -161,60 +133,11 @@ def _mono(frame: Any) -> np.ndarray:
         scale = np.float32(2.0 ** (1 - 8 * channels.dtype.itemsize))
         channels = (channels.astype(np.float32) - np.float32(offset)) * scale
     with np.errstate(over="ignore", invalid="ignore"):
-        mono: np.ndarray = channels[0] if len(channels) == 1 else channels.mean(axis=0)
-        mono = np.asarray(mono, np.float32)
-    if not np.isfinite(mono).all():
+        mean: np.ndarray = channels[0] if len(channels) == 1 else channels.mean(axis=0)
+        mean = np.asarray(mean, np.float32)
+    if not np.isfinite(mean).all():
         raise UnreadableError("not finite", "the sound has samples that are not finite numbers; replace it, or remove it")
-    return mono
-
-
-def _resampled(pieces: Iterator[tuple[int, np.ndarray]], sampling_rate: int) -> Iterator[Piece]:
-    """Pieces at `sampling_rate`, at least one sample in all. The rate may change on the way, as in recordings of radio streams."""
-    seconds, made, rate = 0.0, 0, 0
-    resampler, samples = None, np.zeros(0, np.float32)
-    for new_rate, samples in _gathered(pieces):
-        if new_rate != rate:
-            if resampler is not None:
-                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True), seconds
-            rate = new_rate
-            resampler = soxr.ResampleStream(rate, sampling_rate, 1, dtype="float32", quality="HQ") if rate != sampling_rate else None
-        seconds += len(samples) / rate
-        piece = samples if resampler is None else resampler.resample_chunk(samples)
-        made += len(piece)
-        yield piece, seconds
-    if resampler is not None:
-        piece = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        # A sample or two of a higher rate round to none.
-        yield piece if made + len(piece) else samples[:1], seconds
-
-
-def _gathered(pieces: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
-    """The same samples in arrays of half a second or more: frames of MP3 or FLAC are too short to be worth a call each."""
-    held: list[np.ndarray] = []
-    rate = length = 0
-    for new_rate, samples in pieces:
-        if held and (new_rate != rate or 2 * length >= rate):
-            yield rate, np.concatenate(held)
-            held, length = [], 0
-        rate, length = new_rate, length + len(samples)
-        held.append(samples)
-    if held:
-        yield rate, np.concatenate(held)
-
-
-def _cut(pieces: Iterator[Piece], sampling_rate: int, samples: int) -> Iterator[Window]:
-    seconds = samples / sampling_rate
-    held, before, count, end = np.zeros(0, np.float32), None, 0, 0.0
-    for piece, end in pieces:  # noqa: B007 (used after the loop)
-        held = np.concatenate([held, piece])
-        while len(held) >= samples:
-            before, held = held[:samples], held[samples:]
-            yield Window(count * seconds, (count + 1) * seconds, before)
-            count += 1
-    if before is None:
-        yield Window(0.0, end, np.pad(held, (0, samples - len(held))))
-    elif len(held):
-        yield Window(end - seconds, end, np.concatenate([before[len(held) :], held]))
+    return mean
 
 
 def _check_length(seconds: float, limits: Limits) -> None:

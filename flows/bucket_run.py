@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -21,6 +21,7 @@ from lancedb.table import Table
 
 from encoders import hardware, registry
 from encoders.errors import EncoderError
+from encoders.frames import FrameChoice
 from encoders.media import Limits
 from encoders.spaces import load_space
 from encoders.spec import Encoder, Modality, Space
@@ -213,8 +214,8 @@ class BucketRun:
         present, held_back = self._state()
         start = int(self.table.version)
         known = {content_key(uri, h) for uri, h in present.select("uri", "content_hash").iter_rows()}
-        limits = Limits(**{name: getattr(self.settings.limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")})
-        preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch, self.rows)
+        limits = Limits(**{each.name: getattr(self.settings.limits, each.name) for each in fields(Limits)})
+        preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch, self.rows, self._frames())
         media = plan.todo.get_column("modality").unique(maintain_order=True).to_list()
         # Importing torch and loading weights takes seconds, in which the first shards can be prepared.
         encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(copy_context().run, self._encoding, scratch, media).result
@@ -227,7 +228,7 @@ class BucketRun:
             run(cut, self.ahead, steps, self.clock)
         again = committer.copy_vectors(start)
         if not again.is_empty():
-            preparation = Preparation(self.source, self.space, limits, workers, None, scratch, self.rows)
+            preparation = replace(preparation, contents=None)
             cut = [
                 Shard(f"again-{s.name}", s.modality, s.objects)
                 for s in shards(again, self.settings.shard_objects, self.settings.shard_bytes)
@@ -235,6 +236,10 @@ class BucketRun:
             with make_steps(preparation, encoding, committer, len(cut)) as steps:
                 run(cut, self.ahead, steps, self.clock)
         committer.delete(plan.vanished.to_list(), plan.released.to_list())
+
+    def _frames(self) -> FrameChoice:
+        wanted = self.settings.frames
+        return FrameChoice(1 / wanted.rate if wanted.rate else wanted.every, wanted.scene, wanted.most)
 
     def _encoding(self, scratch: Path, media: Sequence[Modality]) -> Encoding:
         """Encoders of the space; the weights for objects of `media` are loaded now, those of others if content turns out to be theirs."""

@@ -80,6 +80,10 @@ def embed(
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
     scratch: Annotated[str | None, typer.Option(help="Folder for files between tasks.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Most seconds without progress on one object; default 30.")] = None,
+    frames_every: Annotated[float | None, typer.Option(help="Seconds between frames of a video; default 2.")] = None,
+    frames_rate: Annotated[float | None, typer.Option(help="Frames of a video a second, instead.")] = None,
+    frames_scene: Annotated[float | None, typer.Option(help="Frames of a video by change, instead: 0.1 finds cuts.")] = None,
+    frames_most: Annotated[int | None, typer.Option(help="Most frames of one video; default 2000.")] = None,
     text_column: Annotated[str | None, typer.Option(help="Embed this column of JSONL, CSV, TSV and Parquet files, row by row.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column that names a row; default its number.")] = None,
     caption_column: Annotated[str | None, typer.Option(help="Column put in front of each row's text; default none.")] = None,
@@ -105,6 +109,7 @@ def embed(
             dtype=dtype,
             scratch=scratch,
             limits={"seconds": seconds},
+            frames={"every": frames_every, "rate": frames_rate, "scene": frames_scene, "most": frames_most},
             tables={"text": text_column, "id": id_column, "caption": caption_column},
         )
         if plan:

@@ -26,6 +26,8 @@ class LimitSettings(_Frozen):
     pixels: int = Field(100_000_000, gt=0, description="Largest picture, width times height.")
     sound_seconds: float = Field(12 * 3600.0, gt=0, description="Longest sound, in seconds.")
     characters: int = Field(100_000_000, gt=0, description="Longest text, in characters.")
+    video_seconds: float = Field(12 * 3600.0, gt=0, description="Longest video, in seconds.")
+    frame_pixels: int = Field(36_000_000, gt=0, description="Largest frame of a video, width times height.")
     seconds: float = Field(30.0, gt=0, description="Longest time that decoding an object may take without progress, in seconds.")
     memory: int = Field(2 * GIB, gt=0, description="Most memory that decoding an object may take, in bytes.")
     rows: int = Field(10_000_000, gt=0, description="Most rows of a table file.")
@@ -43,6 +45,26 @@ class TableSettings(_Frozen):
     def _text_first(self) -> Self:
         if not self.text and (self.id or self.caption):
             raise ValueError("tables.id and tables.caption need tables.text: the column whose texts are embedded")
+        return self
+
+
+class FrameSettings(_Frozen):
+    """Which frames of a video are embedded. It changes which rows there are, and no vector; videos in the table stay as they are."""
+
+    every: float = Field(2.0, gt=0, description="Seconds between frames; a picture that stands still is taken once.")
+    rate: float = Field(0.0, ge=0, description="Frames a second, instead of every; 0 goes by every.")
+    scene: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Take a frame where it differs so much from the one before (0.1: cuts), instead of by time; 0 goes by time.",
+    )
+    most: int = Field(2000, gt=0, description="Most frames of one video, spread over all of it.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.rate and self.scene:
+            raise ValueError("frames.rate and frames.scene exclude each other: frames are taken by time or by change")
         return self
 
 
@@ -69,6 +91,7 @@ class EmbedSettings(_Frozen):
     )
     scratch: str = Field("", description="Folder for files between tasks; empty means the system's temporary folder.")
     tables: TableSettings = Field(default_factory=TableSettings, description="Columns of table files that hold texts.")
+    frames: FrameSettings = Field(default_factory=FrameSettings, description="Which frames of videos are embedded.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What one object may cost.")
 
 
@@ -104,7 +127,7 @@ def load(config: Path | None, **flags: Any) -> EmbedSettings:
     Raises SettingsError naming the key, what came and what is allowed.
     """
     values: dict[str, Any] = _read(config) if config else {}
-    for part in ("limits", "tables"):
+    for part in ("limits", "tables", "frames"):
         given = {k: v for k, v in (flags.pop(part, None) or {}).items() if v is not None}
         if given and isinstance(values.get(part, {}), dict):
             values[part] = {**values.get(part, {}), **given}
@@ -131,7 +154,7 @@ def _read(config: Path) -> dict[str, Any]:
 def _told(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {"limits": LimitSettings, "tables": TableSettings}
+        parts: dict[str, type[BaseModel]] = {"limits": LimitSettings, "tables": TableSettings, "frames": FrameSettings}
         whole = parts.get(error["loc"][0] if len(error["loc"]) > 1 else "", EmbedSettings)
         return f"there is no setting {name!r}; allowed are {', '.join(whole.model_fields)}"
     return f"{name} = {error['input']!r}: {error['msg']}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol, TypeVar
 
+from encoders.frames import FrameChoice
 from encoders.media import Limits, modality_of
 from encoders.spec import Space
 from encoders.texts import text_format
@@ -108,6 +109,7 @@ class Preparation:
     contents : which contents need no encoding; None to encode every object.
     scratch : the run's folder for prepared and downloaded files.
     rows : of the table files that this run has read.
+    frames : which frames of a video are taken.
     """
 
     source: Source
@@ -117,6 +119,7 @@ class Preparation:
     contents: Contents | None
     scratch: Path
     rows: KeptRows = field(default_factory=KeptRows)
+    frames: FrameChoice = field(default_factory=FrameChoice)
 
 
 def prepare(shard: Shard, preparation: Preparation) -> PreparedShard:
@@ -143,7 +146,7 @@ def prepare(shard: Shard, preparation: Preparation) -> PreparedShard:
                 else:
                     yield found
 
-    job = PrepareObject(preparation.space.to_json(), preparation.limits, preparation.scratch, shard.name)
+    job = PrepareObject(preparation.space.to_json(), preparation.limits, preparation.scratch, shard.name, preparation.frames)
     ready: list[Ready] = []
     for item, result in preparation.workers.each(job, items()):
         outcome = _outcome(item, result)

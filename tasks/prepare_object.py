@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
 from encoders import registry
+from encoders.containers import medium_of
 from encoders.errors import EmptyError, LimitError, MediumError, UnreadableError
-from encoders.media import Limits, Source, settle
+from encoders.frames import FrameChoice
+from encoders.media import Limits, Source
 from encoders.spec import Encoder, Modality, Space
+from tasks.frames import frames
 from tasks.patch import patch
 from tasks.prepared import PreparedWriter
 from tasks.segments import Failure, Item, Part, Ready, Segment
 from tasks.stft import stft
 from tasks.tokenise import tokenise, tokenise_row
 
-HEAD = 4096
 IN_MEMORY = 8 << 20  # objects up to this many bytes are read once; larger ones are streamed from their file
-AT_ONCE = 32  # segments per Arrow batch
+AT_ONCE = 32  # segments per Arrow batch …
+BYTES_AT_ONCE = 16 << 20  # … or fewer, of large ones
 
 _serial = count()
 
@@ -40,18 +44,22 @@ class PrepareObject:
     limits : what is refused before decoding.
     folder : where prepared files go; each worker that takes part writes files of its own.
     shard : the shard's name, for the files' names.
+    frames : which frames of a video are taken.
     """
 
     space: str
     limits: Limits
     folder: Path
     shard: str
+    frames: FrameChoice = field(default_factory=FrameChoice)
+    _space: Space = field(init=False)
     _encoders: dict[Modality, Encoder] = field(default_factory=dict)
     _writers: dict[Modality, PreparedWriter] = field(default_factory=dict)
 
     def open(self) -> None:
         """Build the encoders' preprocessing halves."""
-        self._encoders = {m: registry.build(spec) for m, spec in Space.from_json(self.space).encoders.items()}
+        self._space = Space.from_json(self.space)
+        self._encoders = {m: registry.build(spec) for m, spec in self._space.encoders.items()}
 
     def __call__(self, item: Item, alive: Callable[[], None]) -> Ready | Failure:
         """Prepare one object; whatever its bytes do in Python ends in a `Failure`."""
@@ -78,40 +86,53 @@ class PrepareObject:
 
     def _prepare(self, item: Item, alive: Callable[[], None]) -> Ready:
         if item.row is not None:
-            return self._write(item.index, "text", tokenise_row(self._encoders["text"], item.row), alive)
+            return self._write(item.index, "text", _all("text", tokenise_row(self._encoders["text"], item.row)), alive)
         size = item.path.stat().st_size
         if size > self.limits.bytes:
             raise LimitError("too many bytes", f"{size:,} bytes; at most {self.limits.bytes:,} (limits.bytes)")
-        with item.path.open("rb") as file:
-            head = file.read(HEAD)
-            modality = settle(item.name, head)
-            source: Source = head + file.read() if size <= IN_MEMORY else item.path
-        if modality not in self._encoders:
-            raise UnreadableError("other content", f"its content is {modality}, which this space cannot embed: {', '.join(self._encoders)}")
-        return self._write(item.index, modality, self._segments(modality, source, item.name), alive)
+        source: Source = item.path.read_bytes() if size <= IN_MEMORY else item.path
+        medium = medium_of(item.name, source)
+        encoders = {modality: self._encoders[modality] for modality in self._space.modalities_of(medium)}
+        if not encoders:
+            raise UnreadableError(
+                "other content", f"its content is {medium}, which this space cannot embed: {', '.join(self._space.media)}"
+            )
+        return self._write(item.index, medium, self._segments(medium, encoders, source, item.name, alive), alive)
 
-    def _write(self, index: int, modality: Modality, made: Iterator[Segment], alive: Callable[[], None]) -> Ready:
-        writer = self._writer(modality)
-        written = 0
-        for segments in _in_batches(made):
-            writer.write(index, range(written, written + len(segments)), segments)
-            written += len(segments)
+    def _write(self, index: int, medium: Modality, made: Iterator[tuple[Modality, Segment]], alive: Callable[[], None]) -> Ready:
+        """Number the segments as they come, and write those of each modality into a file of its own."""
+        held: dict[Modality, list[tuple[int, Segment]]] = {}
+        written: Counter[Modality] = Counter()
+
+        def flush(modality: Modality) -> None:
+            numbers, segments = zip(*held.pop(modality), strict=True)
+            self._writer(modality).write(index, numbers, segments)
+            written[modality] += len(numbers)
             alive()
+
+        for number, (modality, segment) in enumerate(made):
+            batch = held.setdefault(modality, [])
+            batch.append((number, segment))
+            if len(batch) == AT_ONCE or len(batch) * segment.nbytes >= BYTES_AT_ONCE:
+                flush(modality)
+        for modality in list(held):
+            flush(modality)
         if not written:
             raise EmptyError("empty", "nothing in it could be embedded")
-        return Ready(index, modality, (Part(modality, written, writer.path),))
+        return Ready(index, medium, tuple(Part(modality, n, self._writer(modality).path) for modality, n in sorted(written.items())))
 
-    def _segments(self, modality: Modality, source: Source, name: str) -> Iterator[Segment]:
-        encoder = self._encoders[modality]
-        match modality:
+    def _segments(
+        self, medium: Modality, encoders: Mapping[Modality, Encoder], source: Source, name: str, alive: Callable[[], None]
+    ) -> Iterator[tuple[Modality, Segment]]:
+        match medium:
             case "image":
-                return patch(encoder, source, self.limits)
+                return _all(medium, patch(encoders[medium], source, self.limits))
             case "audio":
-                return stft(encoder, source, self.limits)
+                return _all(medium, stft(encoders[medium], source, self.limits))
             case "text":
-                return tokenise(encoder, source, name, self.limits)
+                return _all(medium, tokenise(encoders[medium], source, name, self.limits))
             case "video":
-                raise UnreadableError("other content", "it is a video")
+                return frames(encoders, source, self.frames, self.limits, alive)
 
     def _writer(self, modality: Modality) -> PreparedWriter:
         if modality not in self._writers:
@@ -120,9 +141,8 @@ class PrepareObject:
         return self._writers[modality]
 
 
-def _in_batches(segments: Iterator[Segment]) -> Iterator[list[Segment]]:
-    while batch := list(islice(segments, AT_ONCE)):
-        yield batch
+def _all(modality: Modality, segments: Iterator[Segment]) -> Iterator[tuple[Modality, Segment]]:
+    return ((modality, segment) for segment in segments)
 
 
 def discard(path: Path) -> None:

@@ -27,6 +27,11 @@ class Segment:
     end: float | None = None
     text: str | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Of its inputs."""
+        return sum(array.nbytes for array in self.inputs.values())
+
 
 @dataclass(frozen=True)
 class Item:

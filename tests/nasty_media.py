@@ -9,11 +9,13 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
 import soundfile
+from films import Film
 from PIL import Image, PngImagePlugin
 
 from encoders.media import Limits
@@ -31,7 +33,7 @@ class Case(NamedTuple):
 
 def nasty_media() -> tuple[Case, ...]:
     """All cases, pictures first."""
-    return (*nasty_pictures(), *nasty_sounds(), *nasty_texts(), *other_contents())
+    return (*nasty_pictures(), *nasty_sounds(), *nasty_texts(), *nasty_videos(), *other_contents())
 
 
 @cache
@@ -131,6 +133,53 @@ def nasty_texts() -> tuple[Case, ...]:
 
 
 @cache
+def nasty_videos() -> tuple[Case, ...]:
+    """Videos: every container, odd ones that can be embedded, then broken ones."""
+    mp4, webm, avi = (
+        Film().bytes(),
+        Film("webm", "libvpx-vp9", "libopus", sampling_rate=48_000).bytes(),
+        Film("avi", "mpeg4", "mp2").bytes(),
+    )
+    old, transport = Film("mpeg", "mpeg2video", "mp2").bytes(), Film("mpegts").bytes()
+    theora = (Path(__file__).parent / "data" / "theora.ogv").read_bytes()
+    large = Film(size=(1280, 800), seconds=0.2, audio=None).bytes()
+    return (
+        Case("film.mp4", mp4, "video"),
+        Case("film.m4v", Film("ipod").bytes(), "video"),
+        Case("film.mov", Film("mov").bytes(), "video"),
+        Case("film.3gp", Film("3gp").bytes(), "video"),
+        Case("film.mkv", Film("matroska").bytes(), "video"),
+        Case("film.webm", webm, "video"),
+        Case("film.avi", avi, "video"),
+        Case("film.mpg", old, "video"),
+        Case("film.vob", old, "video"),
+        Case("film.ts", transport, "video"),
+        Case("film.m2ts", Film("mpegts", mux_options=(("mpegts_m2ts_mode", "1"),)).bytes(), "video"),
+        Case("film.flv", Film("flv").bytes(), "video"),
+        Case("film.wmv", Film("asf", "wmv2", "mp2").bytes(), "video"),
+        Case("film.ogv", theora, "video"),
+        Case("in pieces.mp4", Film(mux_options=(("movflags", "frag_keyframe+empty_moov"),)).bytes(), "video"),
+        Case("silent.mp4", Film(audio=None).bytes(), "video"),
+        Case("only sound.mp4", Film(video=None).bytes(), "audio"),
+        Case("only sound.webm", Film("webm", None, "libopus", sampling_rate=48_000).bytes(), "audio"),
+        Case("one frame.mp4", Film(times=[0.0], audio=None).bytes(), "video"),
+        Case("odd.mkv", Film("matroska", size=(33, 17), pix_fmt="yuv444p").bytes(), "video"),
+        Case("ten bits.mkv", Film("matroska", "libx265", pix_fmt="yuv420p10le").bytes(), "video"),
+        Case("program.ts", b"export const dogs: number = 2;\n", "text"),
+        Case("truncated.mp4", mp4[: len(mp4) // 2], "truncated"),
+        Case("truncated.webm", webm[: len(webm) // 2], "truncated"),
+        Case("truncated.avi", avi[: len(avi) // 2], "truncated"),
+        Case("zeroed.mp4", mp4[:500] + bytes(len(mp4) - 500), "corrupt"),
+        Case("header.mpg", old[:30], "truncated"),
+        Case("no tracks.mp4", b"\0\0\0\x14ftypisom\0\0\2\0isom" + b"\0\0\0\x08moov", "empty"),
+        Case("large frames.mp4", large, "too many pixels"),
+        Case("long.mp4", Film(seconds=11.0, rate=2).bytes(), "too long"),
+        Case("playlist.ts", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n", "text"),
+        Case("zero bytes.mp4", b"", "empty"),
+    )
+
+
+@cache
 def other_contents() -> tuple[Case, ...]:
     """Objects whose name and content disagree."""
     archive = io.BytesIO()
@@ -141,9 +190,9 @@ def other_contents() -> tuple[Case, ...]:
         Case("sound.txt", wave(sweep(0.5)), "audio"),
         Case("words.png", b"A dog barks in the rain.", "text"),
         Case("picture.wav", encoded(noise(8, 8), "JPEG"), "image"),
-        Case("video.mp3", silent_video(), "other content"),
-        Case("video.png", silent_video(), "other content"),
-        Case("index at the end.m4a", silent_video(index_first=False), "other content"),
+        Case("video.mp3", silent_video(), "video"),
+        Case("video.png", silent_video(), "video"),
+        Case("index at the end.m4a", silent_video(index_first=False), "video"),
         Case("document.txt", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", "other content"),
         Case("archive.png", archive.getvalue(), "other content"),
         Case("packed.txt", gzip.compress(b"A dog barks in the rain."), "other content"),
@@ -152,7 +201,7 @@ def other_contents() -> tuple[Case, ...]:
 
 def small_limits() -> Limits:
     """Limits that every case above keeps which is not a bomb."""
-    return Limits(bytes=2_000_000, pixels=1_000_000, sound_seconds=10.0, characters=1_000_000)
+    return Limits(bytes=2_000_000, pixels=1_000_000, sound_seconds=10.0, characters=1_000_000, video_seconds=10.0, frame_pixels=1_000_000)
 
 
 def noise(height: int, width: int) -> np.ndarray:

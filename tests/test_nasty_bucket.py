@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,7 @@ def nasty(tmp_path_factory):
     for case in nasty_media():
         (home / "bucket" / case.name).write_bytes(case.data)
     limits = small_limits()
-    chosen = {name: getattr(limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")}
-    account = embed(home / "bucket", home / "lance", limits=chosen, floor=0.0)
+    account = embed(home / "bucket", home / "lance", limits=asdict(limits), floor=0.0)
     return home, account
 
 
@@ -37,7 +37,7 @@ def test_every_nasty_object_is_in_the_table_or_in_quarantine(nasty):
 def test_a_nasty_object_ends_where_it_should(nasty, case):
     home, _ = nasty
     uri = f"file://{home}/bucket/{case.name}"
-    held = {row["uri"]: row["modality"] for row in rows(home / "lance")}
+    held = {row["uri"]: row["medium"] for row in rows(home / "lance")}
     db = table.connect(str(home / "lance"))
     reasons = dict(load(db, "media").select("uri", "reason").iter_rows())
     assert held.get(uri, reasons.get(uri)) == case.expected
