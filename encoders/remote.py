@@ -158,7 +158,7 @@ class OpenAIEmbeddings:
 
         Returns
         -------
-        {"text": uint8 (length,)}, its UTF-8 with the spec's prompt for documents before it.
+        {"utf8": uint8 (length,)}, the text in UTF-8 with the spec's prompt for documents before it.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class OpenAIEmbeddings:
         tokens, context = len(self.tokenizer.encode(prompt + medium).ids), self.spec.preprocessing["context"]
         if tokens > context:
             raise LimitError("too many tokens", f"the text has {tokens} tokens, the model reads {context}; cut it into chunks first")
-        return {"text": np.frombuffer((prompt + medium).encode(errors="replace"), np.uint8)}
+        return {"utf8": np.frombuffer((prompt + medium).encode(errors="replace"), np.uint8)}
 
     def encode(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Vectors of a batch, float32 (n, dimension), each of length one, in as many requests as its tokens need.
@@ -187,7 +187,7 @@ class OpenAIEmbeddings:
         RefusedError : the server does not take one of the texts, or gives no vector for any of them.
         EncoderError : the server will not take others either (key, quota, model), or has not answered for too long.
         """
-        rows = inputs["text"]
+        rows = inputs["utf8"]
         lengths = inputs.get("lengths", np.full(len(rows), rows.shape[1]))
         texts = [row[:length].tobytes().decode() for row, length in zip(rows, lengths, strict=True)]
         service, how = self._contact(), self.spec.service

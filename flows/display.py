@@ -30,7 +30,7 @@ err = Console(stderr=True, highlight=False)
 def progress(what: str) -> Iterator[None]:
     """Show a bar over the shards of the run inside this block."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:  # elsewhere it leaves an empty line
         line = bar.add_task(what, total=None)
         token = listener.set(lambda figures, count: bar.update(line, advance=1, total=count, description=f"{what}: {figures.name}"))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import subprocess
@@ -40,7 +41,7 @@ def describe(server: EmbeddingServer, **options: Any) -> Spec:
 
 
 def vectors(encoder: Any, texts: list[str]) -> np.ndarray:
-    return encoder.encode(stack({"text": [encoder.prepare(text)["text"] for text in texts]}, range(len(texts))))
+    return encoder.encode(stack({"utf8": [encoder.prepare(text)["utf8"] for text in texts]}, range(len(texts))))
 
 
 def unit(texts: list[str], dimension: int = 12) -> np.ndarray:
@@ -97,7 +98,7 @@ def test_requests_hold_every_text_once_and_stay_within_both_limits():
         for part in parts:
             assert 1 <= len(part) <= most_inputs
             assert sum(tokens[row] for row in part) <= most_tokens or len(part) == 1
-        for one, two in zip(parts, parts[1:], strict=False):  # none could have been joined to the next text
+        for one, two in itertools.pairwise(parts):  # none could have been joined to the next text
             assert len(one) == most_inputs or sum(tokens[row] for row in one) + tokens[two[0]] > most_tokens
 
 
