@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from encoders.errors import EncoderError
 from encoders.spec import Spec
 from retrieval.query import Searcher
 
+ROOT = Path(__file__).parents[1]
 QUERY, DOCUMENT = "Instruct: Given a web search query\nQuery:", "title: none | text: "
 LONG = " ".join(f"The bank of river {n} is green." for n in range(60))
 
@@ -117,6 +121,24 @@ def test_a_prompt_that_leaves_no_room_is_refused(stored: Path):
         describe(stored, context=30, document_prompt="t: ")
     with pytest.raises(EncoderError, match="chunk 0 with overlap -1 does not fit"):
         describe(stored, context=60, document_prompt=DOCUMENT * 4)
+
+
+def test_preparing_documents_and_queries_imports_neither_torch_nor_transformers(stored: Path, tmp_path: Path):
+    (tmp_path / "spec.json").write_text(json.dumps(describe(stored).to_dict()))
+    program = """
+import json, sys
+from pathlib import Path
+from encoders import registry
+from encoders.context import fitted
+from encoders.spec import Spec
+encoder = registry.build(Spec.from_dict(json.loads(Path("spec.json").read_text())))
+for chunk in fitted(encoder, ["a red bird"], "query"):
+    encoder.prepare(chunk.text), encoder.prepare_query(chunk.text)
+print(sorted({"torch", "transformers"} & set(sys.modules)))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_table_of_documents_answers_queries_with_the_scores_of_sentence_transformers(stored: Path, tmp_path: Path):
