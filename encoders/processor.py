@@ -51,10 +51,13 @@ def picture_preprocessing(folder: Path) -> dict[str, Any]:
     given = _given(folder)
     defaults = _image_defaults(folder, _kind(given))
     settings = {**defaults, **given}
+    return _cropped_by_share(folder, settings) if "crop_pct" in defaults else picture_parameters(folder, settings)
+
+
+def picture_parameters(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of `picture_preprocessing` from settings that are complete; "square" tells what a bare number as size means."""
     _refuse_other_steps(folder, settings)
     fit, size = _size(folder, settings["size"], settings["square"])
-    if "crop_pct" in defaults:
-        return _cropped_by_share(folder, fit, size, settings)
     crop = _square(folder, settings["crop_size"]) if settings["do_center_crop"] else size
     if fit == "crop" and not settings["do_center_crop"]:
         raise EncoderError(f"{folder}: pictures keep their shape (shortest_edge without do_center_crop); only squares can be encoded")
@@ -84,8 +87,10 @@ def naflex_preprocessing(folder: Path) -> dict[str, Any]:
     return {"patch": settings["patch_size"], "max_patches": settings["max_num_patches"], **_colours(settings)}
 
 
-def _cropped_by_share(folder: Path, fit: str, size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _cropped_by_share(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What ConvNextImageProcessor does: below 384 pixels the middle `crop_pct` of a larger picture, from there on all of it, stretched."""
+    _refuse_other_steps(folder, settings)
+    fit, size = _size(folder, settings["size"], settings["square"])
     if fit != "crop" or settings["do_center_crop"]:
         raise EncoderError(f"{folder} must say its shortest_edge, and no do_center_crop beside crop_pct; correct preprocessor_config.json")
     if size >= _WARPED:

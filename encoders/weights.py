@@ -20,6 +20,7 @@ _CONFIGURING = (
     "config.json",
     "preprocessor_config.json",
     "processor_config.json",
+    "video_preprocessor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "modules.json",
