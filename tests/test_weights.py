@@ -199,3 +199,21 @@ def test_a_download_that_was_cut_short_is_taken_up_again(copy: Path, tmp_path: P
         shutil.rmtree(folder.parents[1] / "trees")  # newer clients keep a listing there, by which they would notice it themselves
         assert locate_elsewhere(tmp_path / "home", endpoint).returncode == 0
         assert (folder / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("lost", ["2_Dense/model.safetensors", "1_Pooling/config.json"])
+def test_a_download_that_lacks_a_module_of_sentence_transformers_is_taken_up_again(copy: Path, tmp_path: Path, lost: str):
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
+    (copy / "modules.json").write_text(
+        json.dumps([{"path": path, "type": f"sentence_transformers.models.{kinds[path]}"} for path in kinds])
+    )
+    (copy / "2_Dense").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (copy / "2_Dense" / name).write_bytes(b"{}")
+    with hub(copy, []) as endpoint:
+        folder = Path(locate_elsewhere(tmp_path / "home", endpoint).stdout.splitlines()[0])
+        assert weights.digest(folder) == weights.digest(copy)
+        (folder / lost).unlink()
+        shutil.rmtree(folder.parents[1] / "trees")
+        assert locate_elsewhere(tmp_path / "home", endpoint).returncode == 0
+        assert (folder / lost).is_file()
