@@ -1,4 +1,4 @@
-"""Vectors of media by transformers' own processors and models, without any of the encoders' code."""
+"""Vectors of media without any of the encoders' code: by transformers' own processors and models, or layer after layer from the paper."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 import transformers as hf
+from naive_pictures import naive_vgg
 from PIL import Image
 from safetensors.torch import load_file
+from transformers.models.siglip2.image_processing_pil_siglip2 import get_image_size_for_max_num_patches
 
 
 def _pictures(folder: Path, some: list[Any]) -> Any:
@@ -24,6 +26,20 @@ def clip_image(folder: Path, some: list[Any]) -> torch.Tensor:
     return hf.AutoModel.from_pretrained(folder).get_image_features(**_pictures(folder, some)).pooler_output
 
 
+def naflex(folder: Path, some: list[Any]) -> torch.Tensor:
+    """Projected features of pictures that Pillow has scaled in two steps, width first, as every Pillow before 13 does in one.
+
+    What is already as large as its patches, the processor leaves as it is.
+    """
+    how = hf.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    scaled = []
+    for picture in some:
+        height, width = get_image_size_for_max_num_patches(*picture.shape[:2], how.patch_size, how.max_num_patches)
+        wide = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BILINEAR)
+        scaled.append(np.array(wide.resize((width, height), Image.Resampling.BILINEAR)))
+    return clip_image(folder, scaled)
+
+
 def clip_text(folder: Path, some: list[Any]) -> torch.Tensor:
     """Projected features."""
     inputs = hf.AutoTokenizer.from_pretrained(folder)(some, padding=True, return_tensors="pt")
@@ -33,6 +49,16 @@ def clip_text(folder: Path, some: list[Any]) -> torch.Tensor:
 def vit(folder: Path, some: list[Any]) -> torch.Tensor:
     """The class token."""
     return hf.AutoModel.from_pretrained(folder)(**_pictures(folder, some)).last_hidden_state[:, 0]
+
+
+def resnet(folder: Path, some: list[Any]) -> torch.Tensor:
+    """The averaged feature map."""
+    return hf.AutoModel.from_pretrained(folder)(**_pictures(folder, some)).pooler_output.flatten(1)
+
+
+def convnext(folder: Path, some: list[Any]) -> torch.Tensor:
+    """The averaged and normalised feature map."""
+    return hf.AutoModel.from_pretrained(folder)(**_pictures(folder, some)).pooler_output
 
 
 def bert(folder: Path, some: list[Any]) -> torch.Tensor:
@@ -55,6 +81,10 @@ REFERENCES: dict[str, Callable[[Path, list[Any]], torch.Tensor]] = {
     "clip-image": clip_image,
     "clip-text": clip_text,
     "vit": vit,
+    "resnet": resnet,
+    "convnext": convnext,
+    "vgg": naive_vgg(11, "fc7"),  # transformers has none
+    "siglip2-naflex": naflex,
     "bert": bert,
     "ast": ast,
 }
