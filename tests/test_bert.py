@@ -19,7 +19,7 @@ from tokenizers import normalizers, processors
 from torch import nn
 from transformers import AutoTokenizer
 
-from encoders import registry, weights
+from encoders import pretrained, registry, weights
 from encoders.errors import EmptyError, EncoderError, LimitError
 from encoders.spec import Encoder
 from encoders.stacking import stack
@@ -117,6 +117,15 @@ def test_a_vector_is_cut_to_its_first_numbers_and_then_brought_to_length_one(fol
     whole = encoded(build(folders[case]), TEXTS)[:, :dimension]
     np.testing.assert_allclose(found, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=1e-5)
     assert encoder.spec.fingerprint != build(folders[case]).spec.fingerprint
+
+
+@pytest.mark.parametrize("case", ["bert cls, one dense layer, as LaBSE", "gemma3, two dense layers", "qwen3"])
+def test_dense_layers_and_decoders_run_in_bfloat16_too(folders: dict[str, Path], case: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pretrained, "TOLERANCE", 0.9)  # random weights, whose vectors move more than those of trained ones
+    exact, coarse = build(folders[case]), registry.build(registry.describe("bert", str(folders[case])), dtype="bfloat16")
+    found = encoded(coarse, TEXTS)
+    assert coarse.dtype == "bfloat16"
+    assert 0.9 < (found * encoded(exact, TEXTS)).sum(1).min() < 0.99999
 
 
 @pytest.mark.parametrize("dimension", [-1, 25, 768])
