@@ -24,7 +24,7 @@ from encoders.errors import EncoderError
 from encoders.frames import FrameChoice
 from encoders.media import Limits
 from encoders.spaces import load_space
-from encoders.spec import Encoder, Modality, Space
+from encoders.spec import Encoder, Modality, Space, Spec
 from flows import secret_blocks
 from flows.pipeline import Clock, Steps, run
 from flows.prices import counted
@@ -244,11 +244,9 @@ class BucketRun:
     def _encoding(self, scratch: Path, media: Sequence[Modality]) -> Encoding:
         """Encoders of the space; the weights for objects of `media` are loaded now, those of others if content turns out to be theirs."""
         assert self.table is not None  # noqa: S101 - as above
-        devices = hardware.devices() if self.settings.device == "auto" else (self.settings.device,)
         encoders = self.encoders
         for modality, spec in self.space.encoders.items():
-            replicas = [registry.build(spec, device, self.settings.dtype) for device in devices]
-            encoders[modality] = lanes(replicas, hardware.share_cores(devices[0]))
+            encoders[modality] = lanes(spec, self.settings.device, self.settings.dtype)
         needed = dict.fromkeys(modality for medium in media for modality in self.space.modalities_of(medium))
         warm(encoder for modality in needed for encoder in dict.fromkeys(encoders[modality]))
         return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, self.settings.batch)
@@ -288,10 +286,14 @@ def _nothing_present() -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(LISTING.empty_table())).with_columns(content_hash=pl.lit(""), medium=pl.lit(""))
 
 
-def lanes(replicas: list[Encoder], cores: int) -> list[Encoder]:
+def lanes(spec: Spec, device: str, dtype: str) -> list[Encoder]:
     """An encoder as often as it may run at once: on each device, on each core, or as it says itself if it waits for a server."""
-    own = int(getattr(replicas[0], "lanes", 0))
-    return [replicas[0]] * own if own else [*replicas, *replicas[:1] * (cores - 1)]
+    if spec.service:
+        encoder = registry.build(spec)
+        return [encoder] * int(getattr(encoder, "lanes", 1))
+    devices = hardware.devices() if device == "auto" else (device,)
+    replicas = [registry.build(spec, each, dtype) for each in devices]
+    return [*replicas, *replicas[:1] * (hardware.share_cores(devices[0]) - 1)]
 
 
 def open_run(settings: EmbedSettings, *, only_plan: bool = False) -> BucketRun:
