@@ -149,11 +149,15 @@ def _print_plan(bucket_run: Any, as_json: bool) -> None:
 @app.command()
 def search(
     database: Database,
-    query: Annotated[str, typer.Argument(help="Words, or the path of a picture, sound or text file.")],
+    query: Annotated[str, typer.Argument(help="Words, or the path of a picture, sound, video or text file.")],
     table: TableName = "media",
-    modality: Annotated[str | None, typer.Option(help="Only text, image or audio.")] = None,
+    medium: Annotated[str | None, typer.Option(help="Only objects that are text, image, audio or video.")] = None,
+    modality: Annotated[str | None, typer.Option(help="Only segments encoded as text, image, audio or video.")] = None,
     prefix: Annotated[str | None, typer.Option(help="Only objects whose URI starts with this.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most hits.")] = 10,
+    as_moments: Annotated[bool, typer.Option("--moments", help="Stretches of sounds and videos, neighbouring hits merged.")] = False,
+    gap: Annotated[float, typer.Option(min=0, help="Most seconds between two hits of one moment.")] = 1.0,
+    near: Annotated[float, typer.Option(min=0, max=1, help="Share of a moment's best score that its other hits must have.")] = 0.8,
     space: Annotated[str | None, typer.Option(help="The table's space, if its weights have moved: a name or TOML file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -162,13 +166,23 @@ def search(
         from encoders.spaces import load_space
         from encoders.spec import MODALITIES
         from flows import display, secret_blocks
+        from retrieval import moments
         from retrieval.query import QueryError, Searcher
 
         secret_blocks.install()
-        if modality is not None and modality not in MODALITIES:
-            raise QueryError(f"there is no modality {modality!r}; allowed are {', '.join(MODALITIES)}")
+        for what, given in (("medium", medium), ("modality", modality)):
+            if given is not None and given not in MODALITIES:
+                raise QueryError(f"there is no {what} {given!r}; allowed are {', '.join(MODALITIES)}")
+        if as_moments and medium in ("text", "image"):
+            raise QueryError(f"objects of medium {medium!r} have no moments; ask for audio or video, or without --moments")
         searcher = Searcher(database, table, load_space(space) if space else None)
-        hits = searcher.search(_query(query), modality=modality, prefix=prefix, limit=limit)
+        wanted: dict[str, Any] = {"media": (medium,)} if medium else {}
+        wanted |= {"modality": modality, "prefix": prefix, "limit": limit}
+        if as_moments:
+            found = moments.find(searcher, _query(query), gap=gap, near=near, **wanted)
+            print_json([asdict(moment) for moment in found]) if as_json else display.show_moments(found)
+            return
+        hits = searcher.search(_query(query), **wanted)
         print_json([asdict(hit) for hit in hits]) if as_json else display.show_hits(hits)
 
 

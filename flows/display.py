@@ -18,6 +18,7 @@ from rich.table import Table
 from encoders.catalogue import Entry
 from flows.pipeline import listener
 from flows.prices import Cost
+from retrieval.moments import Moment
 from retrieval.query import Hit
 from tasks.plan import Plan
 from tasks.report import SAMPLE, Account, paid
@@ -123,6 +124,17 @@ def show_hits(hits: Sequence[Hit]) -> None:
         out.print(f"{hit.score:.3f}  {hit.modality:5}  {_place(hit):>15}  {escape(_line(hit.uri))}{words}")
 
 
+def show_moments(moments: Sequence[Moment]) -> None:
+    """Moments, best first, one a line."""
+    if not moments:
+        out.print("nothing found")
+    for moment in moments:
+        what = f"{moment.hits} hits, best {moment.best.modality} {_place(moment.best)}"
+        out.print(
+            f"{moment.score:.3f}  {_clock(moment.start):>8} to {_clock(moment.end):>8}  {escape(_line(moment.uri))}   [dim]{what}[/dim]"
+        )
+
+
 def show_quarantine(rows: Sequence[Mapping[str, Any]]) -> None:
     """Quarantined objects: each URI whole, and below it what happened."""
     if not rows:
@@ -180,10 +192,17 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds as players show them."""
+    whole, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(whole), 60)
+    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
 def _place(hit: Hit) -> str:
     if hit.start is None or hit.end is None:
         return ""
-    return f"{hit.start:.1f}-{hit.end:.1f} s" if hit.modality == "audio" else f"{hit.start:.0f}-{hit.end:.0f}"
+    return f"{hit.start:.1f}-{hit.end:.1f} s" if hit.medium != "text" else f"{hit.start:.0f}-{hit.end:.0f}"
 
 
 def _line(text: str) -> str:

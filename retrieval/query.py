@@ -1,8 +1,8 @@
-"""Search a table by words, a picture or a sound, with the encoders of the table's own generation."""
+"""Search a table by words, a picture, a sound or a video, with the encoders of the table's own generation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -11,16 +11,18 @@ import numpy as np
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
-from encoders import pictures, registry, sounds, texts
+from encoders import pictures, registry, sounds, texts, videos
+from encoders.containers import medium_of
 from encoders.context import fitted
-from encoders.media import Limits, settle
+from encoders.frames import FrameChoice
+from encoders.media import Limits
 from encoders.spec import Encoder, Modality, Space
 from encoders.stacking import alone
 from storage import table as tables
 from storage.errors import TableError
 
 COLUMNS = ("uri", "medium", "modality", "segment", "start", "end", "text")
-HEAD = 4096
+FRAMES = 32  # of a video that is asked with, spread over all of it
 
 
 class QueryError(ValueError):
@@ -75,24 +77,33 @@ class Searcher:
         self.space = space or held
         self._encoders: dict[Modality, Encoder] = {}
 
-    def search(self, query: str | Path, *, modality: str | None = None, prefix: str | None = None, limit: int = 10) -> list[Hit]:
-        """The segments nearest to words, or to a picture, sound or text file.
+    def search(
+        self,
+        query: str | Path,
+        *,
+        media: Collection[str] = (),
+        modality: str | None = None,
+        prefix: str | None = None,
+        limit: int = 10,
+    ) -> list[Hit]:
+        """The segments nearest to words, or to a picture, sound, video or text file.
 
         Parameters
         ----------
         query : words; a Path is a file to be looked at or listened to.
-        modality : only segments of this one.
+        media : only objects of these, such as ("video",); all if empty.
+        modality : only segments that were encoded as this one: "image" finds pictures and frames of videos.
         prefix : only objects whose URI starts with this.
         limit : most hits.
 
         Returns
         -------
-        Best first. A query of several windows (a long sound, a long text) scores each segment by its best window.
+        Best first. A query of several windows (a long sound, a long text, a video) scores each segment by its best window.
         """
         vectors = self.embed(query)
         best: dict[tuple[str, int], Hit] = {}
         for vector in vectors:
-            for hit in self._nearest(vector, _where(modality, prefix), limit):
+            for hit in self._nearest(vector, _where(media, modality, prefix), limit):
                 key = (hit.uri, hit.segment)
                 if key not in best or hit.score > best[key].score:
                     best[key] = hit
@@ -102,8 +113,9 @@ class Searcher:
         """Vectors of a query, float32 (windows, dimension)."""
         if isinstance(query, str):
             return self._of_text([query], self._encoder("text", "words"))
-        with query.open("rb") as file:
-            modality = settle(query.name, file.read(HEAD))
+        modality = medium_of(query.name, query)
+        if modality == "video":
+            return self._of_video(query)
         encoder = self._encoder(modality, f"{query.name} ({modality})")
         if modality == "image":
             return encoder.encode(alone(encoder.prepare(pictures.decode(query, Limits()))))
@@ -112,6 +124,13 @@ class Searcher:
             windows = sounds.windows(query, wanted["sampling_rate"], wanted["window_samples"], Limits())
             return np.concatenate([encoder.encode(alone(encoder.prepare(w.samples))) for w in windows])
         return self._of_text(texts.blocks(query, query.name, Limits()), encoder)
+
+    def _of_video(self, query: Path) -> np.ndarray:
+        read = self.space.modalities_of("video") or ("video",)
+        encoders = {modality: self._encoder(modality, f"{query.name} (video)") for modality in read}
+        specs = {modality: encoder.spec for modality, encoder in encoders.items()}
+        seen = videos.parts(query, specs, FrameChoice(most=FRAMES))
+        return np.concatenate([encoders[part.modality].encode(alone(encoders[part.modality].prepare(part.medium))) for part in seen])
 
     def _of_text(self, words: Iterable[str], encoder: Encoder) -> np.ndarray:
         parts = [chunk.text for chunk in fitted(encoder, words, role="query")]
@@ -140,8 +159,10 @@ class Searcher:
             yield Hit(**{name: row[name] for name in COLUMNS}, score=1.0 - row["_distance"])
 
 
-def _where(modality: str | None, prefix: str | None) -> str:
+def _where(media: Collection[str], modality: str | None, prefix: str | None) -> str:
     parts = []
+    if media:
+        parts.append(f"medium IN ({', '.join(map(tables.literal, media))})")
     if modality is not None:
         parts.append(f"modality = {tables.literal(modality)}")
     if prefix:
