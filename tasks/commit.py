@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -15,6 +15,7 @@ from lancedb.table import Table
 from storage import batches, quarantine, table
 from tasks.encode import Staged
 from tasks.memory import give_back
+from tasks.plan import shards
 from tasks.prepare import reading
 from tasks.prepare_object import discard
 from tasks.segments import Failure
@@ -22,6 +23,7 @@ from tasks.segments import Failure
 ROWS = 20_000  # a commit takes about the same time whatever its size: small ones are gathered …
 SECONDS = 15.0  # … but never longer than this, so that a kill costs little
 OBJECTS = 2_000  # objects that a single replacing commit names
+ROW_BYTES = 8 << 20  # of texts that are copied at once
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Committer:
         if not self.twins:
             return pl.DataFrame()
         todo, self.twins = pl.concat(self.twins), []
-        for part in todo.iter_slices(OBJECTS // 8):
+        for part in _slices(todo):
             missing.append(self._copy(part, version))
         self.seconds += monotonic() - began
         return pl.concat(missing)
@@ -181,6 +183,21 @@ def _read(staged: Sequence[Staged], schema: pa.Schema) -> pa.RecordBatchReader:
     return batches.chain(schema, (batches.without(batches.read_stream(s.path), _uris(s, {f.index for f in s.failures})) for s in staged))
 
 
+def _slices(twins: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """As many objects as one commit copies: how many segments a row of a table file has, its size says; a sound may have thousands."""
+    is_row = pl.col("place").is_not_null()
+    yield from (shard.objects for shard in shards(twins.filter(is_row), OBJECTS, ROW_BYTES))
+    yield from twins.filter(~is_row).iter_slices(OBJECTS // 8)
+
+
+def _renamed(rows: pa.Table, about: pa.Table) -> pa.Table:
+    """The rows with what `about` says of each of them in place of what they say of themselves."""
+    for name in about.column_names:
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, rows.schema.field(at), about.column(name).cast(rows.schema.field(at).type))
+    return rows
+
+
 class _Donors:
     """Rows of the table to copy vectors from: per content, those of one object."""
 
@@ -201,17 +218,14 @@ class _Donors:
     def copy(self, objects: pl.DataFrame, schema: pa.Schema, source: str, run: str) -> pa.Table:
         """Rows of `objects` (uri, etag, size, modified, content_hash) with the donors' segments and vectors."""
         about = objects.select("uri", "etag", "size", "modified").to_arrow()
-        parts = []
+        taken: list[list[int]] = [[] for _ in self._tables]
+        owners: list[list[int]] = [[] for _ in self._tables]
         for number, (uri, content_hash) in enumerate(objects.select("uri", "content_hash").iter_rows()):
-            which, rows = self._rows[content_hash, reading(uri)]
-            part = self._tables[which].take(rows)
-            own = about.take([number] * len(rows))
-            for name in own.column_names:
-                part = part.set_column(
-                    part.schema.get_field_index(name), schema.field(name), own.column(name).cast(schema.field(name).type)
-                )
-            parts.append(part)
-        rows = pa.concat_tables(parts)
+            which, rows_of_donor = self._rows[content_hash, reading(uri)]
+            taken[which] += rows_of_donor
+            owners[which] += [number] * len(rows_of_donor)
+        parts = [_renamed(table.take(rows), about.take(of)) for table, rows, of in zip(self._tables, taken, owners, strict=True) if rows]
+        rows = pa.concat_tables(parts).combine_chunks()  # the engine writes many small batches a hundred times slower than one
         for name, value in {"source": source, "run": run, "embedded_at": datetime.now(UTC)}.items():
             field_ = schema.field(name)
             column = pa.repeat(pa.scalar(value, field_.type), rows.num_rows)
