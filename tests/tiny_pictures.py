@@ -97,7 +97,8 @@ def naflex(folder: Path) -> Path:
         vision_config={**SMALL, "num_patches": 16, "patch_size": 8},
     )
     _save(hf.Siglip2Model, config, folder)
-    hf.models.siglip2.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=20).save_pretrained(folder)
+    colours = {"image_mean": [0.5, 0.45, 0.4], "image_std": [0.5, 0.4, 0.3]}  # unlike one another, which the real ones are not
+    hf.models.siglip2.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=20, **colours).save_pretrained(folder)
     return _gemma_tokenizer(folder)
 
 
