@@ -63,6 +63,10 @@ ENCODERS = {
     "hubert": "encoders.wav2vec2:Hubert",
     "wavlm": "encoders.wav2vec2:WavLm",
     "whisper": "encoders.whisper:Whisper",
+    "pe-av-text": "encoders.pe_av:PeAvText",
+    "pe-av-audio": "encoders.pe_av:PeAvAudio",
+    "pe-av-video": "encoders.pe_av:PeAvVideo",
+    "pe-av-image": "encoders.pe_av:PeAvImage",
     "openai": "encoders.remote:OpenAIEmbeddings",
 }
 

@@ -1,0 +1,276 @@
+"""Perception Encoder Audio-Visual: texts, sounds, videos and pictures in one space.
+
+Vyas et al.: Pushing the Frontier of Audiovisual Perception with Large-Scale Multimodal Correspondence Learning, 2025 (arXiv 2512.19687).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encoders.errors import EncoderError
+from encoders.patches import resize_and_crop
+from encoders.pe_av_parts import TEXT_HEADS, audio_part, text_part, video_part
+from encoders.pretrained import Pretrained, setting
+from encoders.processor import picture_parameters, read_settings
+from encoders.spec import Modality, Spec
+from encoders.text import TextEncoder
+from encoders.tokenizer import text_preprocessing
+from encoders.weights import digest, locate, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+_VIDEO_DEFAULTS = {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_center_crop": False, "resample": 2, "square": True}
+
+
+class PeAvText(TextEncoder):
+    """The text tower of a PE-AV checkpoint: the class token of a ModernBERT, through one of three heads."""
+
+    @classmethod
+    def describe(
+        cls, weights: str = "", revision: str = "", licence: str = "", head: str = "audio-video", chunk: int = 0, overlap: int = -1
+    ) -> Spec:
+        """The spec of a checkpoint, from its configuration files; `chunk` and `overlap` as `tokenizer.chunking` says.
+
+        Parameters
+        ----------
+        head : what texts were matched with in training: "audio-video" (both at once), "audio" or "video". A space of sounds alone, or of
+            videos alone, is asked best with its own.
+        """
+        if head not in TEXT_HEADS:
+            raise EncoderError(f"head {head!r} is unknown; use {', '.join(TEXT_HEADS)}")
+        folder = _locate(weights, revision)
+        return Spec(
+            encoder="pe-av-text",
+            modality=cls.modality,
+            dimension=setting(folder, "text_config", "hidden_size"),
+            inputs="tokens",
+            weights=weights,
+            revision=revision,
+            digest=digest(folder),
+            preprocessing=text_preprocessing(folder, setting(folder, "text_config", "max_position_embeddings"), chunk, overlap),
+            pooling=f"{head} projection",
+            licence=licence,
+        )
+
+    def load(self, folder: Path) -> Module:
+        """Tower and head."""
+        return text_part(folder, self.spec.pooling.removesuffix(" projection"))
+
+    def features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        """The class token's last state, projected."""
+        states = model["tower"](input_ids=ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states[-1]
+        projected: Tensor = model["head"](states[:, 0])
+        return projected
+
+
+class PeAvAudio(Pretrained):
+    """The sound tower of a PE-AV checkpoint: samples through a codec's encoder, then a transformer whose class token is projected."""
+
+    modality: Modality = "audio"
+
+    @classmethod
+    def describe(cls, weights: str = "", revision: str = "", licence: str = "", seconds: float = 10.0) -> Spec:
+        """The spec of a checkpoint, from its configuration files.
+
+        Parameters
+        ----------
+        seconds : length of the windows that long sounds are cut into, rounded to whole frames of the codec (40 ms at 48 kHz).
+        """
+        folder = _locate(weights, revision)
+        how = read_settings(folder, "feature_extractor")
+        rate, hop = how.get("sampling_rate", 48_000), how.get("hop_length", 1920)
+        frames = round(seconds * rate / hop)
+        if frames < 1 or how.get("feature_size", 1) != 1:
+            raise EncoderError(
+                f"{seconds} seconds of {how.get('feature_size', 1)} channels cannot be read; only mono, of at least {hop / rate} s"
+            )
+        return Spec(
+            encoder="pe-av-audio",
+            modality=cls.modality,
+            dimension=setting(folder, "text_config", "hidden_size"),
+            inputs="samples",
+            weights=weights,
+            revision=revision,
+            digest=digest(folder),
+            preprocessing={"sampling_rate": rate, "window_samples": frames * hop, "hop": hop, "pad": "reflect"},
+            pooling="projection",
+            licence=licence,
+        )
+
+    def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:
+        """A sound mirrored at its end up to a whole frame of the codec, as PeAudioFeatureExtractor does.
+
+        Parameters
+        ----------
+        medium : float32 (samples,) at the spec's "sampling_rate", at most "window_samples".
+
+        Returns
+        -------
+        {"samples": float32 (length,)}; length is a multiple of "hop".
+        """
+        how = self.spec.preprocessing
+        if medium.dtype != np.float32 or medium.ndim != 1 or not 0 < len(medium) <= how["window_samples"]:
+            raise ValueError(
+                f"expected a sound as float32 (1 to {how['window_samples']},), got {medium.dtype} {medium.shape}; cut it into windows"
+            )
+        return {"samples": np.pad(medium, (0, -len(medium) % how["hop"]), "reflect")}
+
+    def load(self, folder: Path) -> Module:
+        """Tower and head."""
+        return audio_part(folder)
+
+    def vectors(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """Projected class tokens; sounds of one length at a time, for padding would be heard through the codec's convolutions."""
+        import torch
+
+        samples = inputs["samples"].to(next(model.parameters()).dtype)
+        lengths = inputs["lengths"].tolist() if "lengths" in inputs else [samples.shape[1]] * len(samples)
+        pooled: list[Tensor] = [samples.new_empty(0)] * len(samples)
+        for length in set(lengths):
+            rows = [row for row, each in enumerate(lengths) if each == length]
+            for row, vector in zip(rows, model["tower"](samples[rows, None, :length]).pooler_output, strict=True):
+                pooled[row] = vector
+        projected: Tensor = model["head"](torch.stack(pooled))
+        return projected
+
+    def probe(self) -> Sequence[np.ndarray]:
+        """A rising tone, noise, and a tone that stops halfway."""
+        how = self.spec.preprocessing
+        time = np.arange(how["window_samples"]) / how["sampling_rate"]
+        rising = np.sin(2 * np.pi * (200 + 800 * time) * time)
+        noise = np.random.default_rng(0).standard_normal(len(time)) / 4
+        stopping = np.sin(2 * np.pi * 440 * time) * (np.arange(len(time)) < len(time) // 2)
+        return [(sound / 2).astype(np.float32) for sound in (rising, noise, stopping)]
+
+
+class _Seen(Pretrained):
+    """What clips and single pictures share: frames go in as uint8, the video tower looks at all of them."""
+
+    def load(self, folder: Path) -> Module:
+        """Tower and head."""
+        return video_part(folder)
+
+    def vectors(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """Projected class tokens of clips: uint8 (n, frames, crop, crop, 3)."""
+        how = self.spec.preprocessing
+        frames = inputs["frames"].permute(0, 1, 4, 2, 3).float()  # (n, frames, 3, crop, crop)
+        mean, std = (frames.new_tensor(how[name]).view(3, 1, 1) for name in ("mean", "std"))
+        pixels = frames.mul_(1 / (255 * std)).sub_(mean / std).to(next(model.parameters()).dtype)
+        projected: Tensor = model["head"](model["tower"](pixels).pooler_output)
+        return projected
+
+    def _frame(self, picture: np.ndarray) -> np.ndarray:
+        how = self.spec.preprocessing
+        return resize_and_crop(picture, how["crop"], how["resample"], how["fit"], edge=how["size"])
+
+    def _shapes(self) -> list[np.ndarray]:
+        """A gradient, a chequerboard and noise."""
+        n = self.spec.preprocessing["crop"]
+        y, x = np.mgrid[:n, :n]
+        gradient = np.stack([x * 255 // n, y * 255 // n, (x + y) * 127 // n], axis=-1)
+        chequers = np.repeat(((x // 8 + y // 8) % 2 * 255)[..., None], 3, axis=-1)
+        noise = np.random.default_rng(0).integers(0, 256, (n, n, 3))
+        return [picture.astype(np.uint8) for picture in (gradient, chequers, noise)]
+
+
+class PeAvVideo(_Seen):
+    """The video tower of a PE-AV checkpoint: Perception Encoder over each frame, a transformer over the frames, a projection."""
+
+    modality: Modality = "video"
+
+    @classmethod
+    def describe(cls, weights: str = "", revision: str = "", licence: str = "", frames: int = 16, seconds: float = 10.0) -> Spec:
+        """The spec of a checkpoint, from its configuration files.
+
+        Parameters
+        ----------
+        frames, seconds : a clip is so many frames, evenly spread over so many seconds. Checkpoints called "…-16-frame" were trained on 16.
+        """
+        if frames < 1 or seconds <= 0:
+            raise EncoderError(f"a clip of {frames} frames in {seconds} seconds cannot be; give at least one frame and some time")
+        folder = _locate(weights, revision)
+        how = {**_frame_preprocessing(folder), "clip_frames": frames, "clip_seconds": seconds}
+        return _seen_spec("pe-av-video", cls.modality, folder, weights, revision, licence, how)
+
+    def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:
+        """Resize the frames of a clip.
+
+        Parameters
+        ----------
+        medium : uint8 (clip_frames, height, width, 3), RGB.
+
+        Returns
+        -------
+        {"frames": uint8 (clip_frames, crop, crop, 3)}
+        """
+        wanted = self.spec.preprocessing["clip_frames"]
+        if medium.ndim != 4 or len(medium) != wanted:
+            raise ValueError(f"expected a clip as uint8 ({wanted}, height, width, 3), got {medium.dtype} {medium.shape}")
+        return {"frames": np.stack([self._frame(frame) for frame in medium])}
+
+    def probe(self) -> Sequence[np.ndarray]:
+        """Clips that stand still, and one that changes."""
+        frames = self.spec.preprocessing["clip_frames"]
+        shapes = self._shapes()
+        return [np.stack([shape] * frames) for shape in shapes[:2]] + [np.stack([shapes[number % 3] for number in range(frames)])]
+
+
+class PeAvImage(_Seen):
+    """A picture through the video tower of a PE-AV checkpoint, as a video of one frame."""
+
+    modality: Modality = "image"
+
+    @classmethod
+    def describe(cls, weights: str = "", revision: str = "", licence: str = "") -> Spec:
+        """The spec of a checkpoint, from its configuration files."""
+        folder = _locate(weights, revision)
+        return _seen_spec("pe-av-image", cls.modality, folder, weights, revision, licence, _frame_preprocessing(folder))
+
+    def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:
+        """Resize a picture: uint8 (height, width, 3) to {"frames": uint8 (1, crop, crop, 3)}."""
+        return {"frames": self._frame(medium)[None]}
+
+    def probe(self) -> Sequence[np.ndarray]:
+        """A gradient, a chequerboard and noise."""
+        return self._shapes()
+
+
+def _locate(weights: str, revision: str) -> Path:
+    folder = locate(weights, revision)
+    kind = read_json(folder, "config.json").get("model_type")
+    if kind != "pe_audio_video":
+        raise EncoderError(f"{folder} holds {kind}, not a pe_audio_video")
+    return folder
+
+
+def _frame_preprocessing(folder: Path) -> dict[str, Any]:
+    """Parameters between a frame and the picture tower's pixels, from the settings of PeVideoVideoProcessor."""
+    given = read_json(folder, "video_preprocessor_config.json") or read_json(folder, "processor_config.json").get("video_processor", {})
+    settings = {**_VIDEO_DEFAULTS, **{name: value for name, value in given.items() if value is not None}}
+    lacking = [name for name in ("size", "image_mean", "image_std") if name not in settings]
+    if lacking:
+        raise EncoderError(
+            f"{folder} does not say {', '.join(lacking)} of its frames; fetch or save the checkpoint with its video processor"
+        )
+    return picture_parameters(folder, settings)
+
+
+def _seen_spec(encoder: str, modality: Modality, folder: Path, weights: str, revision: str, licence: str, how: dict[str, Any]) -> Spec:
+    return Spec(
+        encoder=encoder,
+        modality=modality,
+        dimension=setting(folder, "text_config", "hidden_size"),
+        inputs="frames",
+        weights=weights,
+        revision=revision,
+        digest=digest(folder),
+        preprocessing=how,
+        pooling="projection",
+        licence=licence,
+    )
