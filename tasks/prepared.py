@@ -23,6 +23,7 @@ _FIXED = [
     pa.field("end", pa.float64()),
     pa.field("text", pa.string()),
 ]
+_INPUT = "input:"  # before the names of inputs, which are the encoder's own affair
 
 
 class PreparedWriter:
@@ -35,7 +36,7 @@ class PreparedWriter:
 
     def write(self, index: int, numbers: Sequence[int], segments: Sequence[Segment]) -> None:
         """Append segments of object `index`, each with its number within the object."""
-        columns = {name: _column([s.inputs[name] for s in segments]) for name in segments[0].inputs}
+        columns = {f"{_INPUT}{name}": _column([s.inputs[name] for s in segments]) for name in segments[0].inputs}
         schema = pa.schema(_FIXED + [pa.field(name, column.type) for name, column in columns.items()])
         if self._stream is None:
             self._file = pa.OSFile(str(self.path), "wb")
@@ -109,7 +110,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _gather(batches: list[pa.RecordBatch]) -> Prepared:
     table = pa.Table.from_batches(batches)
-    inputs = {name: _arrays(table.column(name)) for name in table.column_names[len(_FIXED) :]}
+    inputs = {name.removeprefix(_INPUT): _arrays(table.column(name)) for name in table.column_names[len(_FIXED) :]}
     objects, numbers = (table.column(name).to_numpy() for name in ("object", "segment"))
     start, end, text = (table.column(name).combine_chunks() for name in ("start", "end", "text"))
     return Prepared(objects, numbers, start, end, text, inputs)
