@@ -217,6 +217,24 @@ def status(database: Database, table: TableName = "media", as_json: Json = False
 
 
 @app.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="A picture, sound, text or video on this machine.")],
+    space: Annotated[str, typer.Option(help="A space's name or TOML file.")] = "miniature",
+    output: Annotated[Path | None, typer.Option(help="Folder for the pictures; default FILE's name with -shown, here.")] = None,
+    most: Annotated[int, typer.Option(min=0, max=1000, help="Most segments of each modality that are drawn.")] = 8,
+    as_json: Json = False,
+) -> None:
+    """Print where FILE's segments lie, and draw what the encoders see: patches, spectrograms, tokens."""
+    with refusing():
+        from encoders.spaces import load_space
+        from flows import display
+        from flows.show import show_file
+
+        told = show_file(file, load_space(space), output or Path(f"{file.stem}-shown"), most)
+        print_json(told) if as_json else display.show_segments(told)
+
+
+@app.command()
 def encoders(as_json: Json = False) -> None:
     """Every space, encoder and well-known checkpoint: what it reads, dimension, licence, and whether its weights are here."""
     with refusing():

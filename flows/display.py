@@ -176,6 +176,27 @@ def _reads(entry: Entry) -> str:
     return amount if entry.kind == "checkpoint" else f"{modalities} {amount}".strip()
 
 
+def show_segments(told: Mapping[str, Any], most: int = 50) -> None:
+    """Where the segments of a file lie, the first of them by line, and what was written."""
+    rows = [
+        {
+            **{name: row[name] for name in ("segment", "modality", "encoder")},
+            **{
+                name: "" if row[name] is None else f"{row[name]:,.3f} s" if row["unit"] == "s" else f"{row[name]:,}"
+                for name in ("start", "end")
+            },
+            "inputs": [f"{name} {' x '.join(map(str, shape))}" for name, shape in row["inputs"].items()],
+        }
+        for row in told["segments"][:most]
+    ]
+    out.print(f"[bold]{escape(told['file'])}[/bold] in space {escape(told['space'])}: {len(told['segments']):,} segments")
+    show_rows(rows, ["segment", "modality", "encoder", "start", "end", "inputs"])
+    if len(told["segments"]) > most:
+        out.print(f"… and {len(told['segments']) - most:,} more (--json tells all)")
+    for path in told["written"]:
+        out.print(path, markup=False)
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Rows as a table of some columns."""
     grid = Table(*columns, box=None, pad_edge=False)

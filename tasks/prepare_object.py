@@ -97,7 +97,7 @@ class PrepareObject:
             raise UnreadableError(
                 "other content", f"its content is {medium}, which this space cannot embed: {', '.join(self._space.media)}"
             )
-        return self._write(item.index, medium, self._segments(medium, encoders, source, item.name, alive), alive)
+        return self._write(item.index, medium, segments(medium, encoders, source, item.name, self.limits, self.frames, alive), alive)
 
     def _write(self, index: int, medium: Modality, made: Iterator[tuple[Modality, Segment]], alive: Callable[[], None]) -> Ready:
         """Number the segments as they come, and write those of each modality into a file of its own."""
@@ -121,24 +121,41 @@ class PrepareObject:
             raise EmptyError("empty", "nothing in it could be embedded")
         return Ready(index, medium, tuple(Part(modality, n, self._writer(modality).path) for modality, n in sorted(written.items())))
 
-    def _segments(
-        self, medium: Modality, encoders: Mapping[Modality, Encoder], source: Source, name: str, alive: Callable[[], None]
-    ) -> Iterator[tuple[Modality, Segment]]:
-        match medium:
-            case "image":
-                return _all(medium, patch(encoders[medium], source, self.limits))
-            case "audio":
-                return _all(medium, stft(encoders[medium], source, self.limits))
-            case "text":
-                return _all(medium, tokenise(encoders[medium], source, name, self.limits))
-            case "video":
-                return frames(encoders, source, self.frames, self.limits, alive)
-
     def _writer(self, modality: Modality) -> PreparedWriter:
         if modality not in self._writers:
             name = f"{self.shard}.{modality}.{os.getpid()}-{next(_serial)}.arrow"
             self._writers[modality] = PreparedWriter(self.folder / name)
         return self._writers[modality]
+
+
+def segments(
+    medium: Modality,
+    encoders: Mapping[Modality, Encoder],
+    source: Source,
+    name: str,
+    limits: Limits,
+    choice: FrameChoice,
+    alive: Callable[[], None],
+) -> Iterator[tuple[Modality, Segment]]:
+    """What an object is embedded as, in order: each segment, and the modality whose encoder reads it.
+
+    Parameters
+    ----------
+    medium : what the object is.
+    encoders : those that its segments may go to, by modality.
+    name : its URI, which tells HTML from plain text.
+    choice : which frames of a video are taken.
+    alive : called whenever something was read.
+    """
+    match medium:
+        case "image":
+            return _all(medium, patch(encoders[medium], source, limits))
+        case "audio":
+            return _all(medium, stft(encoders[medium], source, limits))
+        case "text":
+            return _all(medium, tokenise(encoders[medium], source, name, limits))
+        case "video":
+            return frames(encoders, source, choice, limits, alive)
 
 
 def _all(modality: Modality, segments: Iterator[Segment]) -> Iterator[tuple[Modality, Segment]]:
