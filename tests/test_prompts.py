@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from buckets import embed, rows
 from sentence_transformers import SentenceTransformer
 
 from encoders import registry
+from encoders.chunks import chunks
 from encoders.context import fitted, room
 from encoders.errors import EncoderError
 from encoders.spec import Spec
@@ -106,6 +108,26 @@ def test_every_chunk_fits_the_context_together_with_its_prompt_and_uses_its_room
     assert np.median(lengths) > 45
     assert "".join("".join(part.text for part in parts).split()) == "".join(LONG.split())
     assert all(LONG[part.start : part.end] == part.text for part in parts)  # the prompt is no part of what the table holds
+
+
+PIECES = [
+    *("the ", "bank", "of", " river", "。", "雨", "一只", "é", "🙂", "  ", "\n\n", "Größe", ". ", "x" * 9),
+    *("42", "'s", "query:", " :", "\t"),
+]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "qwen3", "gemma3"])
+def test_no_chunk_of_any_text_outgrows_its_room_by_being_read_after_a_prompt(architecture: str):
+    """A tokenizer may read "passage:the" in other pieces than "passage:" and "the"."""
+    chance = random.Random(0)
+    tokenizer = tiny_texts.ARCHITECTURES[architecture][2]().backend_tokenizer
+    for _ in range(60):
+        prompt, size = chance.choice(["query: ", "passage:", QUERY, DOCUMENT, "the", "雨", " "]), chance.randint(3, 40)
+        text = "".join(chance.choices(PIECES, k=chance.randint(1, 150)))
+        before = len(tokenizer.encode(prompt, add_special_tokens=False).ids)
+        for chunk in chunks([text], tokenizer, size, chance.choice([0, size // 4]), prompt):
+            assert len(tokenizer.encode(prompt + chunk.text, add_special_tokens=False).ids) <= before + size
+            assert text[chunk.start : chunk.end] == chunk.text
 
 
 def test_a_longer_prompt_leaves_smaller_chunks_for_queries_than_for_documents(stored: Path):
