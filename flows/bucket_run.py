@@ -39,7 +39,7 @@ from tasks.commit import Committer
 from tasks.encode import Encoding, warm
 from tasks.isolate import Workers, WorkerStartError
 from tasks.kept_rows import KeptRows, unreadable
-from tasks.list_rows import Held, Reading, list_rows
+from tasks.list_rows import Held, Reading, list_rows, refuse_forgotten_columns
 from tasks.plan import Plan, RefusedError, Shard, diff, refuse_mass_deletion, shards
 from tasks.prepare import Contents, Preparation, content_key
 from tasks.report import MOST_FAILURES, Account, bottleneck
@@ -94,6 +94,8 @@ class BucketRun:
         present, held_back = self._state()
         plan = diff(listing, present, held_back, self.space.media, self.space.generation)
         if not self.settings.allow_deletions:
+            if not self.settings.tables.text:
+                refuse_forgotten_columns(plan.vanished, listing)
             refuse_mass_deletion(plan, present.height, self.source.root, self.settings.most_vanished, unreadable(self.rows))
         return plan
 

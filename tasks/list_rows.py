@@ -24,12 +24,14 @@ from storage.quarantine import RETRY_SIZE
 from storage.text_tables import Columns, RowLimits
 from tasks.isolate import Lost, Workers
 from tasks.kept_rows import BAD, DOUBLE, GOOD, KeptRows, place
+from tasks.plan import RefusedError
 from tasks.prepare import Source, fetch_failure, stamp
 from tasks.prepare_object import discard
 from tasks.read_table import ReadTable, ReadTables, TableFile
 from tasks.row_names import ROW, TABLE, kind_of
 from tasks.segments import Failure
 
+_TO_FILE = (r"(?s)#[^#]*$", "")
 LISTED = ("uri", "size", "etag", "modified", "modality", "place")
 
 
@@ -58,7 +60,7 @@ class Held:
         """By table file, its rows that are where they should be: uri, size, etag."""
         frames = [frame.filter(pl.col("uri").str.contains(ROW)).select("uri", "size", "etag") for frame in (self.present, self.waiting())]
         rows = pl.concat(frames).unique("uri", keep="first", maintain_order=True)
-        rows = rows.with_columns(file=pl.col("uri").str.replace(r"(?s)#[^#]*$", ""))
+        rows = rows.with_columns(file=pl.col("uri").str.replace(*_TO_FILE))
         return {str(file): part for (file,), part in rows.partition_by("file", as_dict=True, include_key=False).items()}
 
 
@@ -116,6 +118,17 @@ def list_rows(listing: pl.DataFrame, held: Held, reading: Reading) -> tuple[pl.D
             changed.append(file)
     frames += _read_all(changed, rows, reading, kept)
     return pl.concat(frames), kept
+
+
+def refuse_forgotten_columns(vanished: pl.Series, listing: pl.DataFrame) -> None:
+    """Raise RefusedError if rows would go although their file is there, because a run that names no text column does not read it."""
+    rows = pl.DataFrame({"row": vanished}).filter(pl.col("row").str.contains(ROW)).with_columns(uri=pl.col("row").str.replace(*_TO_FILE))
+    left = rows.join(listing, on="uri", how="semi").get_column("uri")
+    if len(left):
+        raise RefusedError(
+            f"the table holds {len(left)} rows of table files still there, such as {left[0]}, and no text column is named: nothing "
+            f"was deleted. Name it (--text-column, or text under [tables]); if the rows are to go, run again with --allow-deletions"
+        )
 
 
 def _tables(listing: pl.DataFrame) -> pl.DataFrame:

@@ -300,6 +300,8 @@ def test_rows_go_with_their_file_and_with_the_setting(bucket, run):
     assert (account.listed, account.deleted, account.unchanged) == (6, 5, 6)
     db = table.connect(str(bucket.parent / "lance"))
     assert tables_read.load(db, "media", f"file://{bucket}")["uri"].to_list() == [f"file://{bucket}/two.jsonl"]
+    with pytest.raises(RefusedError, match="--text-column"):
+        run({})
     account = run({}, allow_deletions=True)
     assert (account.listed, account.deleted, account.unchanged, dict(account.skipped)) == (2, 5, 1, {"jsonl": 1})
     assert set(held(bucket)) == {"plain.txt"}
@@ -454,3 +456,12 @@ def test_the_columns_of_a_file_of_settings_and_of_flags_are_one(bucket, tmp_path
     (tmp_path / "run.toml").write_text('source = "a"\ndatabase = "b"\n[tables]\ntext = "body"\nid = "sku"\n')
     asked = load(tmp_path / "run.toml", tables={"text": None, "id": None, "caption": "title"})
     assert asked.tables.model_dump() == {"text": "body", "id": "sku", "caption": "title"}
+
+
+def test_a_table_that_bursts_its_worker_harms_no_other(bucket, run):
+    write(bucket / "good.csv", records(3))
+    pq.write_table(pa.table({"sku": ["1"], "body": ["a" * (100 << 20)]}), bucket / "bomb.parquet", compression="zstd", use_dictionary=False)
+    assert (bucket / "bomb.parquet").stat().st_size < 1 << 20
+    account = run(limits={"memory": 50 << 20})
+    assert (account.embedded, account.quarantined) == (3, 1)
+    assert in_quarantine(bucket)["bomb.parquet"] in {"out of memory", "crashed"}
