@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from encoders.errors import EncoderError
-from encoders.image import PictureEncoder
+from encoders.image import CONVOLUTIONAL, PictureEncoder
 from encoders.patches import resize_and_crop
 from encoders.pooling import unwrap
 from encoders.pretrained import read_model, setting
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 RESNET_POOLINGS = ("mean", "max")
-_CONVNEXTS = ("convnext", "convnextv2", "dinov3_convnext")
+_CONVNEXTS = tuple(kind for kind, encoder in CONVOLUTIONAL.items() if encoder == "convnext")
 
 
 class ConvolutionalEncoder(PictureEncoder):

@@ -15,13 +15,14 @@ from encoders.pooling import pool_patches, unwrap
 from encoders.pretrained import Pretrained, read_model, setting
 from encoders.processor import picture_preprocessing
 from encoders.spec import Modality, Spec
-from encoders.weights import digest, locate
+from encoders.weights import digest, locate, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
 VIT_POOLINGS = ("cls", "mean", "pooler")
+CONVOLUTIONAL = {"resnet": "resnet", "convnext": "convnext", "convnextv2": "convnext", "dinov3_convnext": "convnext"}  # types, encoders
 
 
 class PictureEncoder(Pretrained):
@@ -98,7 +99,7 @@ class ClipImage(PictureEncoder):
 
 
 class Vit(PictureEncoder):
-    """A ViT-like checkpoint (ViT, DeiT, DINOv2 with and without registers …), pooled over its tokens."""
+    """A ViT-like checkpoint (ViT, DeiT, DINOv2 with and without registers, DINOv3 …), pooled over its tokens."""
 
     @classmethod
     def describe(cls, weights: str = "", revision: str = "", licence: str = "", pooling: str = "cls") -> Spec:
@@ -113,6 +114,9 @@ class Vit(PictureEncoder):
         folder = locate(weights, revision)
         if is_clip_like(folder):
             raise EncoderError(f"{folder} is a CLIP-like checkpoint with two halves; use the encoders clip-image and clip-text")
+        kind = str(read_json(folder, "config.json").get("model_type"))
+        if kind in CONVOLUTIONAL:
+            raise EncoderError(f"{folder} holds {kind}, a convolutional network; use the encoder {CONVOLUTIONAL[kind]}")
         return Spec(
             encoder="vit",
             modality=cls.modality,

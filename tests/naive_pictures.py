@@ -27,12 +27,12 @@ def timm_pixels(media: list[np.ndarray], edge: int) -> torch.Tensor:
     return (pixels - mean) / std
 
 
-def naive_vgg(depth: int, pooling: str, timm: bool = False) -> Callable[[Path, list[np.ndarray]], torch.Tensor]:
+def naive_vgg(depth: int, pooling: str, timm: bool = False, edge: int = 64) -> Callable[[Path, list[np.ndarray]], torch.Tensor]:
     """VGG written down from table 1 of the paper: blocks of convolutions, each block ended by a pooling, then fully connected layers."""
 
     def reference(folder: Path, media: list[np.ndarray]) -> torch.Tensor:
         state = load_file(folder / "model.safetensors")
-        x, number = timm_pixels(media, 64), 0
+        x, number = timm_pixels(media, edge), 0
         for count in tiny_pictures.VGG_TABLE[depth]:
             for _ in range(count):
                 x = F.conv2d(x, state[f"features.{number}.weight"], state[f"features.{number}.bias"], padding=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -194,6 +195,8 @@ def test_null_in_a_processors_settings_means_its_default(tmp_path: Path):
         ("clip-image", "naflex", {}, "siglip2-naflex"),
         ("siglip2-naflex", "siglip2", {}, "clip-image"),
         ("siglip2-naflex", "naflex", {"max_patches": -1}, "max_patches -1"),
+        ("vit", "resnet", {}, "holds resnet.*use the encoder resnet"),
+        ("vit", "dinov3_convnext", {}, "holds dinov3_convnext.*use the encoder convnext"),
         ("convnext", "resnet", {}, "holds resnet"),
         ("resnet", "convnext", {}, "holds convnext"),
         ("resnet", "vgg", {}, "holds no ResNet"),
@@ -239,6 +242,45 @@ def test_a_variant_of_torchvisions_resnet_is_refused(change: str, tmp_path: Path
         _without(folder, **{"layer1.0.se.fc1.weight": torch.zeros(2, 2)})
     with pytest.raises(EncoderError, match=r"variant of ResNet.*(running_var|se\.fc1)"):
         registry.build(registry.describe("resnet", str(folder))).encode({"pixels": np.zeros((1, 64, 64, 3), np.uint8)})
+
+
+@pytest.mark.parametrize(
+    ("normalised", "numbers"),
+    [
+        (False, [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]),
+        (True, [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]),
+    ],
+)
+def test_the_tiny_vgg_counts_its_layers_as_torchvisions_vgg_16_does(normalised: bool, numbers: list[int], tmp_path: Path):
+    state = load_file(tiny_pictures.vgg(tmp_path, depth=16, normalised=normalised) / "model.safetensors")
+    found = [int(name.split(".")[1]) for name, tensor in state.items() if name.startswith("features.") and tensor.ndim == 4]
+    assert sorted(found) == numbers
+
+
+def test_weights_saved_from_torchvision_are_prepared_as_the_docs_say(tmp_path: Path):
+    folder = tiny_pictures.vgg(tmp_path)
+    by_timm = registry.describe("vgg", str(folder))
+    docs = (Path(__file__).parent.parent / "docs" / "encoders.md").read_text(encoding="utf-8")
+    settings = re.search(r"```json\n(.*?)```", docs.partition("saved from torchvision yourself")[2], re.DOTALL)
+    assert settings
+    (folder / "config.json").write_text(json.dumps({"architecture": "vgg11"}))
+    (folder / "preprocessor_config.json").write_text(settings[1])
+    spec = registry.describe("vgg", str(folder))
+    assert spec.preprocessing == {**by_timm.preprocessing, "size": 256, "crop": 224}
+    picture = pictures()[8]
+    expected = naive_vgg(11, "fc7", edge=224)(folder, [picture])
+    found = vectors(registry.build(spec, dtype="float32"), [picture])
+    assert float((found * F.normalize(expected, dim=1).numpy()).sum()) > 0.9999
+
+
+def test_resnets_early_settings_are_read_as_convnexts(tmp_path: Path):
+    """As microsoft/resnet-50 states them: an extractor's name, a bare number as size."""
+    folder = tiny_pictures.resnet(tmp_path)
+    early = {"feature_extractor_type": "ConvNextFeatureExtractor", "size": 224, "crop_pct": 0.875, "resample": 3}
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**early, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}))
+    how = picture_preprocessing(folder)
+    assert how == {"size": 256, "fit": "crop", "crop": 224, "resample": "bicubic", **tiny_pictures.IMAGENET, "alpha": "white"}
 
 
 def test_timms_other_crops_are_refused(tmp_path: Path):
