@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import openai
 import pytest
 from embedding_server import BAD, DROPPED, LOST, Answer, EmbeddingServer, embedding_server, failure, in_seconds, limited, vector_of
 
@@ -58,6 +59,20 @@ def test_vectors_are_those_of_the_server_in_the_order_of_the_texts(server: Embed
     np.testing.assert_array_equal(asking.embed(texts), expected(texts))
     assert server.requests[0]["encoding_format"] == "base64"
     assert asking.tokens == server.tokens > 0
+
+
+def test_the_server_of_these_tests_speaks_the_protocol_of_the_official_client(server: EmbeddingServer):
+    with openai.OpenAI(base_url=server.url, api_key="any") as client:
+        for form in ("float", openai.omit):
+            answer = client.embeddings.create(model=server.model, input=["a", "b"], encoding_format=form)
+            np.testing.assert_allclose([item.embedding for item in answer.data], expected(["a", "b"]), rtol=1e-6)
+            assert answer.usage.total_tokens == 2
+        with pytest.raises(openai.BadRequestError):
+            client.embeddings.create(model=server.model, input=[BAD])
+        server.script.append(failure(429, "no", "insufficient_quota"))
+        with pytest.raises(openai.RateLimitError) as told:
+            client.with_options(max_retries=0).embeddings.create(model=server.model, input=["a"])
+        assert told.value.code == "insufficient_quota"
 
 
 def test_vectors_go_to_their_texts_by_index_whatever_order_they_come_in(server: EmbeddingServer):

@@ -137,7 +137,13 @@ def test_a_quota_that_ends_stops_the_run_and_what_was_committed_stays(
     server.quota = float("inf")
     server.requests.clear()
     account = embed(source, tmp_path / "lance", space=how, batch=10)
-    assert (account.listed, account.embedded + account.unchanged, account.balanced) == (160, 160, True)
+    assert (account.listed, account.embedded, account.unchanged, account.balanced) == (
+        160,
+        60,
+        100,
+        True,
+    )  # two shards of 20 were committed
+    assert len([text for sent in server.sent() for text in sent]) == 1 + 60
     assert_true_rows(rows(tmp_path / "lance"))
 
 
