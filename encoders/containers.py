@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import av
@@ -86,6 +87,29 @@ def decoder(container: Any, track: Any) -> Any:
         )
     track.codec_context.thread_count = 1
     return track.codec_context
+
+
+def packets(container: Any, *tracks: Any) -> Iterator[Any]:
+    """The packets of some tracks, or of all, and an empty one for each at the end, which makes its decoder give what it holds.
+
+    Raises
+    ------
+    UnreadableError("corrupt") : the container cannot be read on.
+    """
+    read, count = container.demux(*tracks), 0
+    while True:
+        try:
+            packet = next(read, None)
+        except IndexError:
+            return  # PyAV stumbles here over tracks that appeared on the way, when all others have ended
+        except MemoryError:  # FFmpeg's own is one of both
+            raise
+        except av.FFmpegError as error:
+            raise UnreadableError("corrupt", f"reading stopped at packet {count} ({error.strerror}); replace it, or remove it") from error
+        if packet is None:
+            return
+        count += 1
+        yield packet
 
 
 def _tells_by_tracks(head: bytes) -> bool:

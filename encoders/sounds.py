@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
-from encoders.containers import decoder, open_container, picture_stream, refuse_cut_short, sound_stream
+from encoders.containers import decoder, open_container, packets, picture_stream, refuse_cut_short, sound_stream
 from encoders.errors import EmptyError, LimitError, UnreadableError
 from encoders.media import Limits, Source, check_bytes, open_source
 from encoders.sound_windows import Cutter, Window
@@ -103,25 +103,20 @@ def _decoded(container: Any, stream: Any, counts_frames: bool, limits: Limits) -
 
 
 def _frames(container: Any, stream: Any) -> Iterator[tuple[int, np.ndarray]]:
-    packets, damaged = 0, 0
-    try:
-        for packet in container.demux(stream):
-            packets += 1
-            try:
-                frames = packet.decode()
-            except MemoryError:
-                raise
-            except av.FFmpegError:
-                damaged += 1
-                continue
-            for frame in frames:
-                yield frame.sample_rate, mono(frame)
-    except MemoryError:  # FFmpeg's own is one of both
-        raise
-    except av.FFmpegError as error:
-        raise UnreadableError("corrupt", f"reading stopped at packet {packets} ({error.strerror}); replace it, or remove it") from error
-    if damaged > max(1, packets // 100):
-        raise UnreadableError("corrupt", f"{damaged} of {packets} packets cannot be decoded; replace it, or remove it")
+    count, damaged = 0, 0
+    for packet in packets(container, stream):
+        count += 1
+        try:
+            frames = packet.decode()
+        except MemoryError:
+            raise
+        except av.FFmpegError:
+            damaged += 1
+            continue
+        for frame in frames:
+            yield frame.sample_rate, mono(frame)
+    if damaged > max(1, count // 100):
+        raise UnreadableError("corrupt", f"{damaged} of {count} packets cannot be decoded; replace it, or remove it")
 
 
 def mono(frame: Any) -> np.ndarray:

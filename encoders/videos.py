@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from encoders.clips import ClipMaker
-from encoders.containers import decoder, open_container, picture_stream, refuse_cut_short, sound_stream
+from encoders.containers import decoder, open_container, packets, picture_stream, refuse_cut_short, sound_stream
 from encoders.errors import EmptyError, LimitError, UnreadableError
 from encoders.frames import Canvas, Frame, FrameChoice, FrameChooser, check_pixels
 from encoders.media import Limits, Source, check_bytes, open_source
@@ -19,6 +19,7 @@ from encoders.sounds import mono
 from encoders.spec import Modality, Spec
 
 _PROMISING = ("mov", "matroska", "avi", "flv", "asf")  # containers whose header states a length; others are asked what they have
+_FASTEST = 1000  # frames a second that a header may tell; what tells more, tells the ticks of its clock
 _BACK = 1.0  # seconds that a clock may go back before it is a broken one
 
 
@@ -89,7 +90,10 @@ class _Pass:
     def __init__(self, container: Any, limits: Limits) -> None:
         self._container, self._limits = container, limits
         self.origin = max(0.0, (container.start_time or 0) / av.time_base)
+        self._promises = container.format.name.startswith(_PROMISING)
         self.seconds = (container.duration or 0) / av.time_base
+        if not self._promises and self.seconds > limits.video_seconds:
+            self.seconds = 0.0  # estimated from the last time stamps: those of another recording, most likely
         self._packets = self._damaged = 0
         self._end = 0.0
         self._check_length(self.seconds)
@@ -110,18 +114,11 @@ class _Pass:
             raise EmptyError("empty", "the video has neither a frame nor a sound that can be decoded; remove it")
 
     def _frames(self, takers: Mapping[int, _Taker], alive: Callable[[], None]) -> Iterator[tuple[int, Any]]:
-        try:
-            for packet in self._container.demux():
-                alive()
-                self._follow(packet)
-                if packet.stream_index in takers:
-                    yield from ((packet.stream_index, frame) for frame in self._decode(packet))
-        except MemoryError:  # FFmpeg's own is one of both
-            raise
-        except av.FFmpegError as error:
-            raise UnreadableError(
-                "corrupt", f"reading stopped at packet {self._packets} ({error.strerror}); replace it, or remove it"
-            ) from error
+        for packet in packets(self._container):
+            alive()
+            self._follow(packet)
+            if packet.stream_index in takers:
+                yield from ((packet.stream_index, frame) for frame in self._decode(packet))
 
     def _decode(self, packet: Any) -> list[Any]:
         self._packets += 1
@@ -158,7 +155,7 @@ class _Pass:
         if self._damaged > max(1, self._packets // 100):
             raise UnreadableError("corrupt", f"{self._damaged} of {self._packets} packets cannot be decoded; replace it, or remove it")
         # Lengths in headers are often a little wrong; a container that was cut short mostly says so itself, and was refused.
-        if self._container.format.name.startswith(_PROMISING) and self._end < 0.95 * self.seconds - 2.0:
+        if self._promises and self._end < 0.95 * self.seconds - 2.0:
             raise UnreadableError(
                 "truncated", f"only {self._end:.1f} s of the {self.seconds:.1f} s that the header promises are there; upload it again"
             )
@@ -202,7 +199,7 @@ class _Pictures:
 
     def __init__(self, modality: Modality, viewer: _Viewer, track: Any) -> None:
         self._modality, self._viewer = modality, viewer
-        self._usual = float(1 / track.average_rate) if track.average_rate else 0.0  # seconds of a frame
+        self._usual = float(1 / track.average_rate) if track.average_rate and track.average_rate <= _FASTEST else 1 / 25
         self._last = self._end = 0.0
 
     def take(self, time: float | None, frame: Any) -> Iterator[Part]:
