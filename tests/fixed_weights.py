@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from encoders.spec import Spec
 
-TEXTS = ["a", "dog", "a red dog", "a small bird, sea", "雨", "一只红狗", "Größe 42", "x" * 12, "two  spaces", "🙂 smile"]
+TEXTS = ["a", "dog", "a red dog", "a small bird, sea", "雨", "一只红狗", "hallo wine 42", "river water money", "two  hands", "🙂 sings"]
 
 
 def fix_weights(folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from tiny_registry import TINY
 
 from encoders import registry
 
-LIBRARIES = ("transformers", "torch", "tokenizers", "pillow", "numpy")
+LIBRARIES = {"transformers", "torch", "tokenizers", "pillow", "numpy", "timm", "torchvision"}  # the last two for PE-AV alone
 
 
 def write(name: str) -> None:
@@ -31,7 +31,8 @@ def write(name: str) -> None:
         with torch.inference_mode():
             vectors = torch.nn.functional.normalize(REFERENCES[name](Path(how["weights"]), media(spec)).float(), dim=-1)
     rounded = [[round(number, 6) for number in vector] for vector in vectors.tolist()]
-    made = {"made_with": {library: version(library) for library in LIBRARIES}, "vectors": rounded}
+    installed = sorted(LIBRARIES & {distribution.name for distribution in distributions()})
+    made = {"made_with": {library: version(library) for library in installed}, "vectors": rounded}
     Path(__file__).with_name(f"{name}.json").write_text(json.dumps(made) + "\n")
 
 
