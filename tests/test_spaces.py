@@ -126,3 +126,35 @@ def test_an_unknown_space_is_told_the_nearest_name_and_that_a_file_would_do():
         EncoderError, match="no space and no file 'minature', did you mean 'miniature'\\?; give one of miniature, or the path"
     ):
         load_space("minature")
+
+
+def test_encoders_of_one_dimension_with_weights_of_their_own_make_a_space(folder: Path):
+    """As ImageBind's: what was trained to fall in line needs one section each, an outsider's encoder included."""
+    tiny_checkpoints.ast(folder / "ast", head=False)
+    path = write(
+        folder,
+        'name = "bound"\n[image]\nencoder = "vit"\nweights = "vit"\n[text]\nencoder = "bert"\nweights = "bert"\n'
+        '[audio]\nencoder = "ast"\nweights = "ast"\n',
+    )
+    space = load_space(path)
+    assert (set(space.encoders), space.dimension) == ({"text", "image", "audio"}, 32)
+    assert len({spec.digest for spec in space}) == 3
+
+
+def test_an_outsiders_encoder_stands_beside_the_projects_own(tmp_path: Path):
+    tiny_checkpoints.bert(tmp_path / "bert")
+    (tmp_path / "squares.py").write_text(
+        "from encoders.spec import Spec\n\n\nclass Squares:\n    modality = 'image'\n\n    @classmethod\n"
+        "    def describe(cls, weights='', revision=''):\n        return Spec('squares', 'image', 32, 'pixels')\n\n"
+        "    def __init__(self, spec, device='cpu', dtype='auto'):\n        self.spec = spec\n\n"
+        "    def prepare(self, medium): ...\n\n    def encode(self, inputs): ...\n"
+    )
+    about = tmp_path / "squares-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: squares\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[sensorium.encoders]\nsquares = squares:Squares\n")
+    write(tmp_path, 'name = "bound"\n[image]\nencoder = "squares"\n[text]\nencoder = "bert"\nweights = "bert"\n')
+    program = f"from encoders.spaces import load_space; s = load_space({str(tmp_path / 'space.toml')!r}); print(s.dimension, *s.encoders)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    done = subprocess.run([sys.executable, "-P", "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["32", "text", "image"]
