@@ -8,7 +8,34 @@ from pathlib import Path
 import numpy as np
 
 RECORD = np.dtype([("word", "<u4"), ("context", "<u4"), ("count", "<f4")])
-_SAMPLED = 2**10
+_STEP = 2**10
+
+
+class _Run:
+    """A sorted run on disk, read by plain reads: mapped pages would count as this process's memory."""
+
+    def __init__(self, path: Path, keys: np.ndarray, counts: np.ndarray) -> None:
+        self._files = (path.with_suffix(".keys"), path.with_suffix(".counts"))
+        keys.tofile(self._files[0])
+        counts.tofile(self._files[1])
+        self.size = len(keys)
+        self.sampled = keys[::_STEP].copy()
+
+    def place(self, border: np.uint64) -> int:
+        """How many keys are less than `border`."""
+        start = _STEP * max(0, int(np.searchsorted(self.sampled, border)) - 1)
+        block = np.fromfile(self._files[0], np.uint64, _STEP + 1, offset=8 * start)
+        return start + int(np.searchsorted(block, border))
+
+    def part(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Keys and counts of the entries from `first` up to `last`."""
+        keys, counts = self._files
+        size = last - first
+        return np.fromfile(keys, np.uint64, size, offset=8 * first), np.fromfile(counts, np.float64, size, offset=8 * first)
+
+    def remove(self) -> None:
+        for file in self._files:
+            file.unlink()
 
 
 class Cooccurrences:
@@ -32,7 +59,7 @@ class Cooccurrences:
         self._pairs = pairs
         self._held: list[tuple[np.ndarray, np.ndarray]] = []
         self._size = 0
-        self._runs: list[Path] = []
+        self._runs: list[_Run] = []
 
     def add(self, sentences: Sequence[np.ndarray]) -> None:
         """Count the pairs of some sentences, each int (length,) rows of the vocabulary; no pair crosses the end of a sentence."""
@@ -54,7 +81,7 @@ class Cooccurrences:
         Every record goes to a block that is drawn for it; a block read whole and shuffled thus gives the records in random order.
         """
         self._spill()
-        most = 2 * sum(run.stat().st_size // 8 for run in self._runs)
+        most = 2 * sum(run.size for run in self._runs)
         paths = [self._folder / f"block-{number}" for number in range(-(-most // self._pairs))]
         for keys, counts in self._merged():
             left, right = np.divmod(keys, np.uint64(self._words))
@@ -68,30 +95,24 @@ class Cooccurrences:
                 with path.open("ab") as file:
                     file.write(part.tobytes())
         for run in self._runs:
-            run.unlink()
-            run.with_suffix(".counts").unlink()
+            run.remove()
         return [path for path in paths if path.exists()]
 
     def _spill(self) -> None:
         if not self._size:
             return
         keys, counts = summed(*map(np.concatenate, zip(*self._held, strict=True)))
-        run = self._folder / f"run-{len(self._runs)}.keys"
-        keys.tofile(run)
-        counts.tofile(run.with_suffix(".counts"))
-        self._runs.append(run)
+        self._runs.append(_Run(self._folder / f"run-{len(self._runs)}", keys, counts))
         self._held, self._size = [], 0
 
     def _merged(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All runs as one, in parts of about `pairs` entries, split where the keys of the runs say."""
-        runs = [(np.memmap(run, np.uint64, "r"), np.memmap(run.with_suffix(".counts"), np.float64, "r")) for run in self._runs]
-        step = max(1, min(_SAMPLED, self._pairs // 8))
-        sampled = np.sort(np.concatenate([keys[::step] for keys, _ in runs])) if runs else np.empty(0, np.uint64)
-        borders = [*sampled[:: max(1, self._pairs // step)][1:], np.iinfo(np.uint64).max]
-        places = [0] * len(runs)
+        """All runs as one, in parts of about a quarter of `pairs` entries, split where the keys of the runs say."""
+        sampled = np.sort(np.concatenate([np.empty(0, np.uint64), *(run.sampled for run in self._runs)]))
+        borders = [*sampled[:: max(1, self._pairs // 4 // _STEP)][1:], np.uint64(2**64 - 1)]
+        places = [0] * len(self._runs)
         for border in borders:
-            ends = [int(np.searchsorted(keys, border)) for keys, _ in runs]
-            parts = [(keys[a:b], counts[a:b]) for (keys, counts), a, b in zip(runs, places, ends, strict=True) if b > a]
+            ends = [run.place(border) for run in self._runs]
+            parts = [run.part(first, last) for run, first, last in zip(self._runs, places, ends, strict=True) if last > first]
             places = ends
             if parts:
                 yield summed(*map(np.concatenate, zip(*parts, strict=True)))

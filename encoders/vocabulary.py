@@ -27,7 +27,7 @@ from encoders.errors import EncoderError
 VOCABULARY, VECTORS = "vocabulary.safetensors", "vectors.safetensors"
 KIND = "words"
 
-_REMEMBERED = 2**16
+_REMEMBERED = 2**14
 _DTYPES = {"U8": "<u1", "I32": "<i4", "I64": "<i8", "U64": "<u8", "F32": "<f4"}
 
 
