@@ -141,10 +141,6 @@ def vectors(encoder: Encoder, media: Sequence[Any]) -> np.ndarray:
     return encoder.encode(stack({name: [one[name] for one in prepared] for name in prepared[0]}, range(len(prepared))))
 
 
-def test_every_name_of_the_registry_is_tested_here():
-    assert {name for name, *_ in CASES.values()} == set(registry.ENCODERS)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_vectors_are_float32_of_the_specs_dimension_and_unit_length(case: str, folders: dict[str, Path]):
     encoder = build(case, folders)
