@@ -29,8 +29,8 @@ class Entry:
     dimension : length of its vectors; None where the weights decide, or are not here.
     reads : how much it takes at once, in `unit`: tokens of a text, pixels of a picture's edge, seconds of a sound, frames of a clip.
     licence : of the weights; "" where they decide or their card does not state it.
-    weights : hub id of a checkpoint.
-    here : whether it can be used without a network; None for an encoder that works with any weights.
+    weights : hub id of a checkpoint, or name of a server's model.
+    here : whether it can be used without a network; None for an encoder that works with any weights, and for a server's model.
     revisions : commits of a checkpoint that are on this machine, any of which a space may name.
     problem : why it cannot be used at all, "" if it can.
     """
@@ -60,7 +60,7 @@ def catalogue() -> list[Entry]:
 
 @cache
 def checkpoints() -> tuple[dict[str, Any], ...]:
-    """The tables of catalogue.toml: "weights", "dimension" (absent where it is not known), "licence", "reads" by encoder."""
+    """The tables of catalogue.toml: "weights", "dimension" (absent where it is not known), "licence", "server", "reads" by encoder."""
     return tuple(tomllib.loads(files("encoders").joinpath("catalogue.toml").read_text(encoding="utf-8"))["checkpoint"])
 
 
@@ -103,17 +103,20 @@ def _encoder(name: str) -> Entry:
 
 
 def _checkpoint(encoder: Entry, table: dict[str, Any]) -> Entry:
-    revisions = revisions_here(table["weights"])
+    on_server = table.get("server", False)
+    revisions = () if on_server else revisions_here(table["weights"])
+    amount = table["reads"][encoder.name]
+    number, _, unit = amount.partition(" ") if isinstance(amount, str) else (amount, "", encoder.unit)
     return Entry(
         "checkpoint",
         encoder.name,
         encoder.modalities,
         table.get("dimension"),
-        table["reads"][encoder.name],
-        encoder.unit,
+        float(number),
+        unit,
         table["licence"],
         table["weights"],
-        here=bool(revisions),
+        here=None if on_server else bool(revisions),
         revisions=revisions,
     )
 

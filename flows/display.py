@@ -165,7 +165,8 @@ def show_catalogue(entries: Sequence[Entry]) -> None:
     for entry in entries:
         if entry.problem:
             out.print(f"[red]{escape(_line(entry.name))}: {escape(_line(entry.problem))}[/red]")
-    out.print("\nA space's TOML file names an encoder with weights and revision: docs/encoders.md. --json tells the commits that are here.")
+    out.print("\nA space's TOML file names an encoder, its weights and their revision (docs/encoders.md);")
+    out.print("--json lists the revisions that are here.")
 
 
 def _reads(entry: Entry) -> str:
