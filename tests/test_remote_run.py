@@ -147,6 +147,13 @@ def test_a_quota_that_ends_stops_the_run_and_what_was_committed_stays(
     assert_true_rows(rows(tmp_path / "lance"))
 
 
+def test_requests_that_have_not_begun_are_never_made_once_the_quota_is_gone(tmp_path: Path, server: EmbeddingServer):
+    server.quota = 9  # first contact and two batches, of twenty-five
+    with pytest.raises(EncoderError, match="the account has nothing left"):
+        embed(bucket(tmp_path / "bucket"), tmp_path / "lance", space=str(space(tmp_path, server, at_once=1)), batch=4)
+    assert 4 <= len(server.requests) <= 7
+
+
 def test_a_search_asks_the_same_server_with_the_prompt_of_a_query(tmp_path: Path, server: EmbeddingServer):
     how = str(space(tmp_path, server, query_prompt="query: ", document_prompt="passage: "))
     embed(bucket(tmp_path / "bucket", 20), tmp_path / "lance", space=how)
