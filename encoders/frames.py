@@ -128,6 +128,8 @@ class Canvas:
     def __init__(self, aspect: Fraction | None, limits: Limits) -> None:
         self._aspect = float(aspect) if aspect and Fraction(1, 4) <= aspect <= 4 else 1.0  # beyond that it is a mistake
         self._limits = limits
+        self._turn: int | None = None
+        self._matrix = (1, 0, 0, 1)
 
     def pixels(self, frame: Any) -> np.ndarray:
         """uint8 (height, width, 3)"""
@@ -136,7 +138,10 @@ class Canvas:
         rgb: np.ndarray = frame.to_ndarray(format="rgb24", src_colorspace=_BT709 if untold else None)
         if frame.interlaced_frame:
             rgb = one_field(rgb)
-        return np.ascontiguousarray(upright(self._square(rgb), _matrix(frame)))
+        # A frame whose side data were asked for is a cycle of references, freed much later: so they are read once for each turn.
+        if frame.rotation != self._turn:
+            self._turn, self._matrix = frame.rotation, _display_matrix(frame)
+        return np.ascontiguousarray(upright(self._square(rgb), self._matrix))
 
     def _square(self, rgb: np.ndarray) -> np.ndarray:
         height, width = rgb.shape[:2]
@@ -170,7 +175,7 @@ def upright(rgb: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
     return rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
-def _matrix(frame: Any) -> tuple[int, int, int, int]:
+def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32)

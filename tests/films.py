@@ -29,6 +29,7 @@ class Film:
     flash, beep : when a fifth of a second of light, and of a 1 kHz tone, begins.
     begin : what the container's clock says at the beginning.
     sound_from, picture_from : when either track begins.
+    paint, samples : other pictures than the flash, another sound than the beep.
     """
 
     container: str = "mp4"
@@ -51,6 +52,7 @@ class Film:
     flipped: bool = False
     aspect: Fraction | None = None
     paint: Painter | None = None
+    samples: np.ndarray | None = None
 
     def write(self, target: Path | io.BytesIO) -> None:
         """Pack it."""
@@ -102,6 +104,7 @@ class Film:
     def _pieces(self) -> Iterator[Any]:
         time = np.arange(round(self.sound_from * self.sampling_rate), round(self.seconds * self.sampling_rate)) / self.sampling_rate
         tone = np.sin(2 * np.pi * 1000 * time) * ((self.beep <= time) & (time < self.beep + 0.2)) / 2
+        tone = tone if self.samples is None else self.samples
         first = round((self.sound_from + self.begin) * self.sampling_rate)
         for start in range(0, len(tone), 1024):
             piece = tone[start : start + 1024].astype(np.float32)
