@@ -43,9 +43,7 @@ def foreign(seed: int) -> Mapping[str, bytes]:
         "documents/manual.pdf": _PDF,
         "documents/last year.zip": _zip({"notes.txt": b"a dog barking\n"}),
         "documents/prices.csv": b"thing,price\ndog,12\ntrain,300\n",
-        "clips/walk.mp4": struct.pack(">I4s4sI4s", 20, b"ftyp", b"isom", 512, b"mp41")
-        + struct.pack(">I4s", 1008, b"mdat")
-        + rng.bytes(1000),
+        "models/train.glb": b"glTF" + struct.pack("<II", 2, 1012) + rng.bytes(1000),
         "cache/thumbnails.db": rng.bytes(2000),
         "cache/index": rng.bytes(500),
     }
