@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -17,14 +18,58 @@ BYTES_A_TOKEN = 3.0  # of cl100k_base: 4 in English, 2.5 in Chinese, 1.06 in the
 SPECIAL_TOKENS = 4  # room for those that a server adds, where its tokenizer is not known
 
 
-def byte_tokenizer() -> Tokenizer:
-    """A tokenizer for which each byte of UTF-8 is a token: the most tokens that a byte-level vocabulary can make of a text."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+@dataclass(frozen=True)
+class ByteEncoding:
+    """A text whose tokens are its bytes."""
 
-    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))  # noqa: S106 - a token of a vocabulary, no secret
-    single = pre_tokenizers.Split(Regex("."), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), single])
-    return tokenizer
+    text: str
+
+    @property
+    def ids(self) -> bytes:
+        """The bytes."""
+        return self.text.encode(errors="replace")
+
+    @property
+    def tokens(self) -> list[str]:
+        """Each byte in two hex digits."""
+        return [f"{byte:02x}" for byte in self.ids]
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """The character that each byte belongs to."""
+        return [(place, place + 1) for place, character in enumerate(self.text) for _ in character.encode(errors="replace")]
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """No byte is special."""
+        return [0] * len(self.ids)
+
+
+class ByteTokenizer:
+    """What this project needs of a tokenizer, with each byte of UTF-8 as a token: the most that a byte-level vocabulary makes of a text.
+
+    Ten times as fast as the same tokenizer made of parts of the library tokenizers.
+    """
+
+    truncation = None
+    padding = None
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> ByteEncoding:
+        """A text in bytes; there are no special tokens."""
+        return ByteEncoding(text)
+
+    def encode_batch_fast(self, texts: Sequence[str], add_special_tokens: bool = True) -> list[ByteEncoding]:
+        """Each text in bytes."""
+        return [self.encode(text) for text in texts]
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """None."""
+        return 0
+
+
+def byte_tokenizer() -> Tokenizer:
+    """A `ByteTokenizer` where one of the library tokenizers is expected."""
+    return cast("Tokenizer", ByteTokenizer())
 
 
 def requests(tokens: Sequence[int], most_tokens: int, most_inputs: int) -> Iterator[range]:

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import tiny_checkpoints
 from embedding_server import BAD, LOST, EmbeddingServer, embedding_server, tokens_of, vector_of
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from encoders import registry
+from encoders.chunks import chunks
 from encoders.context import fitted
 from encoders.embedding_service import RefusedError
 from encoders.errors import EncoderError, LimitError
@@ -114,10 +116,20 @@ def test_a_server_that_enforces_openais_limits_never_has_to():
         assert all(max(map(tokens_of, sent)) <= 200 for sent in strict.sent())
 
 
-def test_without_a_tokenizer_each_byte_is_a_token_whatever_the_text():
-    tokenizer = byte_tokenizer()
-    for text in [*TEXTS, "\r\n\x0b\u2028\ufeff", "e\u0301", "\U0010ffff"]:
-        assert len(tokenizer.encode(text).ids) == len(text.encode())
+def test_without_a_tokenizer_each_byte_is_a_token_as_in_the_library_tokenizers():
+    reference = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    alone = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    reference.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), alone])
+    counted = byte_tokenizer()
+    texts = [*TEXTS, "\r\n\x0b\u2028\ufeff", "e\u0301", "\U0010ffff", ""]
+    for text in texts:
+        ours, theirs = counted.encode(text), reference.encode(text)
+        assert len(ours.ids) == len(theirs.ids) == len(text.encode())
+        assert ours.offsets == theirs.offsets
+        assert list(ours.special_tokens_mask) == theirs.special_tokens_mask
+        assert len(ours.tokens) == len(theirs.tokens)
+    whole = "\n\n".join(texts * 5)
+    assert list(chunks([whole], counted, 300, 40)) == list(chunks([whole], reference, 300, 40))
 
 
 def test_with_its_tokenizer_a_text_is_counted_in_the_models_own_tokens(server: EmbeddingServer, tmp_path: Path):
