@@ -24,7 +24,7 @@ class _Run:
     def place(self, border: np.uint64) -> int:
         """How many keys are less than `border`."""
         start = _STEP * max(0, int(np.searchsorted(self.sampled, border)) - 1)
-        block = np.fromfile(self._files[0], np.uint64, _STEP + 1, offset=8 * start)
+        block = np.fromfile(self._files[0], np.uint64, _STEP, offset=8 * start)
         return start + int(np.searchsorted(block, border))
 
     def part(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from gensim.models import Word2Vec
 from royal_corpus import royal_sentences
 
 from encoders import registry
+from encoders.media import Limits
 from encoders.spaces import load_space
 from encoders.stacking import alone
 from encoders.vocabulary import VECTORS, Vocabulary, mapped
@@ -22,7 +23,8 @@ from flows.drive import drive
 from flows.settings import EmbedSettings, SettingsError, train_words_settings
 from flows.train_words import good_enough, train_words
 from retrieval.query import Searcher
-from storage.objects import memory_store
+from storage.objects import memory_store, open_source
+from tasks.corpus import gather
 
 ROOT = Path(__file__).parent.parent
 METHODS = ["skip-gram", "cbow", "glove", "vocabulary"]
@@ -88,6 +90,14 @@ def test_the_vocabulary_is_that_of_the_good_texts_alone(bucket, tmp_path):
     assert account["tokens"] == account["kept"] == sum(expected.values())
     assert vocabulary.documents[vocabulary.rows(["雨", "红色", "the", "小鸟"])].tolist() == [2, 1, 1, 1]
     assert json.loads((tmp_path / "out/config.json").read_text())["documents"] == 63
+
+
+def test_the_corpus_holds_the_sentences_of_the_good_texts_and_nothing_of_the_others(bucket, tmp_path):
+    uris = [f"file://{bucket}/{name}" for name in ("000.txt", "late.txt", "chinese.txt", "broken.txt", "page.html")]
+    corpus = gather(open_source(str(bucket)), uris, Limits(), tmp_path)
+    expected = [*royal_sentences(3000)[:50], *[["红色", "的", "小鸟", "在", "雨", "中", "唱歌"]] * 20, ["the", "king", "the", "queen"]]
+    assert list(corpus) == list(corpus) == expected
+    assert (corpus.read, corpus.failed, corpus.counts.tokens) == (3, 2, 250 + 140 + 4)
 
 
 @pytest.mark.parametrize("method", METHODS[:3])

@@ -68,9 +68,9 @@ def test_words_with_spaces_as_in_the_largest_glove_files_are_read(tmp_path):
 
 
 def test_of_a_word_that_stands_twice_the_first_line_counts_as_in_gensim(tmp_path):
-    (tmp_path / "g.txt").write_bytes(b"cat 1 2\ndog 3 4\ncat 5 6\n")
+    (tmp_path / "g.txt").write_bytes(b"".join(b"w%d %d 2\n" % (number % 50, number) for number in range(1000)))
     vocabulary, vectors = read(tmp_path / "g.txt", tmp_path)
-    assert vectors[vocabulary.rows(["cat"])[0]].tolist() == [1, 2]
+    assert vectors[vocabulary.rows([f"w{number}" for number in range(50)]), 0].tolist() == [*range(50)]
 
 
 def test_more_words_than_a_block_are_read(tmp_path):
@@ -172,6 +172,16 @@ def test_words_whose_hashes_collide_are_still_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr("encoders.vocabulary.hashes", lambda words: np.array([len(word) % 2 for word in words], np.uint64))
     write_vocabulary(tmp_path, *joined(["a", "bb", "c", "dd", "eee"]))
     assert Vocabulary(tmp_path).rows(["eee", "dd", "a", "c", "bb", "zz", "z"]).tolist() == [4, 3, 0, 2, 1, -1, -1]
+
+
+def test_an_array_that_is_not_what_its_header_says_is_refused(tmp_path):
+    write_vocabulary(tmp_path, *joined(["the", "cat", "sat"]))
+    whole = (tmp_path / VOCABULARY).read_bytes()
+    for said, instead in ((b'"shape":[9]', b'"shape":[8]'), (b'"shape":[4]', b'"shape":[5]'), (b'"dtype":"I32"', b'"dtype":"I64"')):
+        assert said in whole
+        (tmp_path / VOCABULARY).write_bytes(whole.replace(said, instead))
+        with pytest.raises(EncoderError, match="is damaged"):
+            Vocabulary(tmp_path).rows(["the"])
 
 
 def test_a_damaged_vocabulary_is_refused_or_harmless(tmp_path):
