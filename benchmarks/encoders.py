@@ -4,8 +4,9 @@
 
 Pipeline: `tasks.forward.Forward` over prepared segments, from sorting and cutting into batches over stacking, padding, restoring pixels,
 the model, pooling and length one to the checks of every vector. Raw: the calls of the model that this made, again with the same tensors.
-Both in float32 on one thread, in turn, by CPU time. Weights are random: CLIP ViT-B/32 and MiniLM-L6 in their real sizes, the others as the
-tests' tiny checkpoints with wider layers (256 numbers, 6 layers), for tiny ones would measure Python alone.
+Both in float32 on one thread, in turn, by CPU time. Weights are random: `bert` is a MiniLM-L6, the others are the tests' tiny checkpoints
+with wider layers (mostly 256 numbers, 6 layers), for tiny ones would measure Python alone; their media are short and small, so that what
+the pipeline adds to each weighs more than it does with real ones.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ from tasks.prepared import Prepared
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
+import tiny_pictures
+import tiny_several
 from fixed_weights import media
 from tiny_registry import TINY
 
-BATCH = 16
+BATCH, SEGMENTS = 16, 32
 WIDE = {"hidden_size": 256, "d_model": 256, "intermediate_size": 1024, "encoder_ffn_dim": 1024, "num_attention_heads": 4}
 DEEP = {"num_hidden_layers": 6, "encoder_layers": 6, "embedding_size": 64, "hidden_sizes": [64, 128, 256, 512]}
 
@@ -87,7 +90,7 @@ def main() -> None:
 def _ratio(name: str, place: Path, rounds: int) -> Any:
     how = _checkpoint(name, place)
     encoder: Any = registry.build(registry.describe(name, **how), dtype="float32")
-    window = _window(encoder, 64)
+    window = _window(encoder, SEGMENTS)
     if not hasattr(encoder, "_loaded"):
         return "has no model"
     recorder = Recorder(encoder._loaded())
@@ -131,16 +134,25 @@ def _window(encoder: Any, count: int) -> Prepared:
 
 
 def _checkpoint(name: str, place: Path) -> dict[str, Any]:
+    tiny_pictures.VGG_WIDTHS = (32, 64, 128, 256, 256)
+    tiny_several.TOWER.update(embed_dim=256, depth=6)
+    tiny_several.WIDTH = 256
+    tiny_several.TEXT.update(hidden_size=256, intermediate_size=1024, num_hidden_layers=6)
+    for part in (tiny_several.STACK, tiny_several.AUDIO, tiny_several.VIDEO):
+        part.update(hidden_size=256, intermediate_size=1024, num_hidden_layers=6, head_dim=128)
     how = TINY[name](place)
     folder = Path(how.get("weights", ""))
-    if not (folder / "config.json").is_file() or not (folder / "preprocessor_config.json").is_file() and name not in {"bert", "clip-text"}:
+    known = set(hf.CONFIG_MAPPING.keys()) - {"pe_audio_video"}
+    values = json.loads((folder / "config.json").read_text()) if (folder / "config.json").is_file() else {}
+    if values.get("model_type") not in known:
         return how
-    values = _widened(json.loads((folder / "config.json").read_text()))
-    if name == "bert":  # MiniLM-L6 on texts of up to 30 tokens
-        values |= {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 12}
+    values = _widened(values)
+    if name == "bert":
+        values |= {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 12}  # MiniLM-L6
+    if name.startswith("clap"):
+        values["audio_config"] |= {"patch_embeds_hidden_size": 96, "hidden_size": 192, "depths": [2, 2], "num_attention_heads": [4, 8]}
     config = hf.CONFIG_MAPPING[values.pop("model_type")].from_dict(values)
-    with torch.random.fork_rng():
-        hf.AutoModel.from_config(config).save_pretrained(folder)
+    hf.AutoModel.from_config(config).save_pretrained(folder)
     (folder / "audio_head.safetensors").unlink(missing_ok=True)  # fits the narrow model
     return how
 
