@@ -27,6 +27,7 @@ class SoundEncoder(Pretrained):
     """What all encoders of sounds share: a window of samples goes in, at most as long as the spec says."""
 
     modality: Modality = "audio"
+    probe_seconds = 30.0  # longest sound on which another dtype or device is compared
 
     def window(self, medium: np.ndarray) -> np.ndarray:
         """The sound as it came.
@@ -43,7 +44,7 @@ class SoundEncoder(Pretrained):
     def probe(self) -> Sequence[np.ndarray]:
         """A rising tone, noise, and a tone that stops halfway."""
         how = self.spec.preprocessing
-        time = np.arange(how["window_samples"]) / how["sampling_rate"]
+        time = np.arange(min(how["window_samples"], int(self.probe_seconds * how["sampling_rate"]))) / how["sampling_rate"]
         rising = np.sin(2 * np.pi * (200 + 800 * time) * time)
         noise = np.random.default_rng(0).standard_normal(len(time)) / 4
         stopping = np.sin(2 * np.pi * 440 * time) * (np.arange(len(time)) < len(time) // 2)

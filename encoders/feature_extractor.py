@@ -153,9 +153,11 @@ def wav2vec2_preprocessing(folder: Path) -> dict[str, Any]:
 
 
 def _settings(folder: Path, kind: str, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Those of a family's own extractor, which a file need not name."""
     given = read_settings(folder, "feature_extractor")
-    if given.get("feature_extractor_type") != kind:
-        raise EncoderError(f"{folder} preprocesses with {given.get('feature_extractor_type', 'nothing named')}; only {kind} is known")
+    named = given.get("feature_extractor_type", kind)
+    if named != kind:
+        raise EncoderError(f"{folder} preprocesses with {named}; only {kind} is known here")
     return {**defaults, **given}
 
 

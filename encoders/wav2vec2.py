@@ -35,6 +35,7 @@ class Wav2Vec2(SoundEncoder):
 
     family = "wav2vec2"
     masks = True  # whether the model's attention takes a mask
+    probe_seconds = 2.0  # a whole window would cost more than it tells
 
     @classmethod
     def describe(cls, weights: str = "", revision: str = "", licence: str = "", window_samples: int = 0) -> Spec:

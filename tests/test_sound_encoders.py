@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,35 @@ def test_settings_that_do_not_fit_the_model_are_refused(tmp_path: Path):
     hf.WhisperFeatureExtractor(feature_size=20, chunk_length=1, dither=0.1).save_pretrained(whisper)
     with pytest.raises(EncoderError, match="adds random noise"):
         registry.describe("whisper", str(whisper))
+
+
+def test_an_extractor_that_is_not_named_is_the_familys_own_and_another_is_refused(tmp_path: Path):
+    folder = tiny_sounds.hubert(tmp_path)
+    named = registry.describe("hubert", str(folder))
+    path = folder / "preprocessor_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in settings.items() if name != "feature_extractor_type"}))
+    assert registry.describe("hubert", str(folder)).preprocessing == named.preprocessing
+    path.write_text(json.dumps({**settings, "feature_extractor_type": "SeamlessM4TFeatureExtractor"}))
+    with pytest.raises(EncoderError, match="preprocesses with SeamlessM4TFeatureExtractor; only Wav2Vec2FeatureExtractor is known here"):
+        registry.describe("hubert", str(folder))
+
+
+@pytest.mark.parametrize(("name", "tuned"), [("wav2vec2", hf.Wav2Vec2ForCTC), ("hubert", hf.HubertForCTC), ("wavlm", hf.WavLMForCTC)])
+def test_checkpoints_tuned_for_a_task_or_saved_by_old_versions_are_read_without_their_head(tmp_path: Path, name: str, tuned: Any):
+    base, head = getattr(tiny_sounds, name)(tmp_path / "base"), tmp_path / "head"
+    expected = vectors(registry.build(registry.describe(name, str(base)), dtype="float32"), sounds(RATE))
+    model = tuned(hf.AutoConfig.from_pretrained(base))
+    getattr(model, name).load_state_dict(hf.AutoModel.from_pretrained(base).state_dict())
+    model.save_pretrained(head)
+    tensors = load_file(head / "model.safetensors")
+    old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    for new, before in old.items():
+        tensors = {tensor.replace(new, before): value for tensor, value in tensors.items() if "masked_spec_embed" not in tensor}
+    save_file(tensors, head / "model.safetensors", metadata={"format": "pt"})
+    (head / "preprocessor_config.json").write_bytes((base / "preprocessor_config.json").read_bytes())
+    found = vectors(registry.build(registry.describe(name, str(head)), dtype="float32"), sounds(RATE))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_whisper_needs_no_decoder_but_its_whole_encoder(tmp_path: Path):
