@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from encoders.errors import LimitError
+from encoders.hdr import to_standard
 from encoders.media import Limits
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
@@ -117,7 +118,7 @@ class Canvas:
     """Makes the pixels of a video's frames: upright, of square pixels, without the comb of interlacing.
 
     Colours are converted by the frame's own matrix and range, or where it tells none by BT.709 for high definition and BT.601 below, as
-    players do. Ten bits are scaled to eight; the brightness of HDR (PQ, HLG) is not mapped, so that it looks flat.
+    players do. Ten bits are scaled to eight, and the light of HDR (PQ, HLG) is that of a usual screen.
 
     Parameters
     ----------
@@ -136,6 +137,7 @@ class Canvas:
         check_pixels(frame.width, frame.height, self._limits)
         untold = frame.colorspace == _UNSPECIFIED and (frame.width > 1024 or frame.height > 576)
         rgb: np.ndarray = frame.to_ndarray(format="rgb24", src_colorspace=_BT709 if untold else None)
+        rgb = to_standard(rgb, frame.color_trc, frame.color_primaries)
         if frame.interlaced_frame:
             rgb = one_field(rgb)
         # A frame whose side data were asked for is a cycle of references, freed much later: so they are read once for each turn.

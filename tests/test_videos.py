@@ -16,7 +16,7 @@ import pytest
 from films import BRIGHT, DARK, Film
 from nasty_media import cover, encoded, noise, smooth, sweep, wave
 
-from encoders import containers, frames, videos
+from encoders import containers, frames, hdr, videos
 from encoders.errors import EmptyError, LimitError, MediumError, UnreadableError
 from encoders.frames import FrameChoice
 from encoders.media import Limits
@@ -284,6 +284,41 @@ def test_an_untold_matrix_is_that_of_high_definition_or_of_television_by_size(si
         file.mux(track.encode(None))
     (part,) = parts(buffer.getvalue(), "image")
     assert np.abs(part.medium.astype(int) - original).mean() < 4
+
+
+def tagged(original: np.ndarray, pix_fmt: str, matrix: int, transfer: int, primaries: int, full: bool) -> bytes:
+    """A video without loss whose frames say how they are coded."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as file:
+        track = file.add_stream("ffv1", rate=5)
+        track.height, track.width, track.pix_fmt = *original.shape[:2], pix_fmt
+        context, color_range = track.codec_context, 2 if full else 1
+        context.colorspace, context.color_trc, context.color_primaries, context.color_range = matrix, transfer, primaries, color_range
+        frame = av.VideoFrame.from_ndarray(original, "rgb24")
+        frame = frame.reformat(format=pix_fmt, dst_colorspace=matrix, dst_color_range=color_range)
+        frame.colorspace, frame.color_trc, frame.color_primaries, frame.color_range = matrix, transfer, primaries, color_range
+        file.mux(track.encode(frame))
+        file.mux(track.encode(None))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("matrix", "full"), [(1, False), (1, True), (5, False), (5, True), (9, False)])
+def test_a_matrix_and_a_range_that_are_told_are_taken(matrix, full):
+    original = quarters()
+    (part,) = parts(tagged(original, "yuv420p", matrix, 1, 1, full), "image")
+    assert np.median(np.abs(part.medium.astype(int) - original)) <= 3
+
+
+@pytest.mark.parametrize("transfer", [hdr.PQ, hdr.HLG])
+def test_the_light_of_hdr_is_that_of_a_usual_screen_as_swscale_maps_it(transfer):
+    ramp = np.ascontiguousarray(np.broadcast_to(np.linspace(0, 255, 256).astype(np.uint8)[None, :, None], (16, 256, 3)))
+    (part,) = parts(tagged(ramp, "yuv420p10le", 9, transfer, 9, full=False), "image")
+    with av.open(io.BytesIO(tagged(ramp, "yuv420p10le", 9, transfer, 9, full=False))) as file:
+        frame = next(file.decode(video=0))
+    # FFmpeg's own mapping takes seconds a frame.
+    expected = frame.reformat(format="rgb24", dst_color_trc=1, dst_color_primaries=1).to_ndarray()
+    assert np.abs(part.medium[8].astype(int) - expected[8]).max() <= 12
+    assert part.medium[8, 160].min() > 240 or transfer == hdr.HLG, "white of PQ lies at 58 of 100"
 
 
 def test_pixels_that_are_not_square_are_made_so():
