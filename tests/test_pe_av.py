@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import buckets
 import numpy as np
 import pytest
+import soundfile
 import tiny_several
 import torch
 import transformers as hf
+from films import Film
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from encoders import registry
@@ -22,6 +26,7 @@ from encoders.errors import EncoderError
 from encoders.pe_av_parts import TEXT_HEADS
 from encoders.spaces import load_space
 from encoders.stacking import stack
+from retrieval.query import Searcher
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("pe-av-text", "pe-av-audio", "pe-av-video", "pe-av-image")
@@ -166,3 +171,27 @@ print(json.dumps([light, [sum(p.numel() for p in part.parameters()) for part in 
     whole = sum(tensor.numel() for tensor in load_file(folder / "model.safetensors").values())
     assert (light, timm) == ([], False)
     assert sum(sizes) < whole  # two heads of texts belong to none of them
+
+
+def test_a_bucket_of_all_four_is_embedded_and_asked_in_one_space(folder: Path, tmp_path: Path):
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    (bucket / "words.txt").write_text("a small red bird sings")
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 60, 3), np.uint8)).save(bucket / "picture.png")
+    soundfile.write(bucket / "sound.wav", sounds()[-1], tiny_several.RATE)
+    Film(seconds=3.0, paint=lambda time: np.full((48, 64, 3), int(80 * time) % 256, np.uint8)).write(bucket / "film.mp4")
+    path = tmp_path / "space.toml"
+    sections = {"text": "", "image": "", "audio": "seconds = 0.4", "video": "frames = 3\nseconds = 1.5"}
+    path.write_text(
+        'name = "several"\n' + "".join(f'[{m}]\nencoder = "pe-av-{m}"\nweights = "{folder}"\n{o}\n' for m, o in sections.items())
+    )
+    account = buckets.embed(bucket, tmp_path / "lance", space=str(path), scratch=str(tmp_path), dtype="float32")
+    assert (account.embedded, account.quarantined, account.balanced) == (4, 0, True)
+    asked = Searcher(str(tmp_path / "lance"))
+    held = [(Path(hit.uri).name, hit.modality) for hit in asked.search("a bird sings", limit=1000)]
+    assert {name for name, _ in held} == {"words.txt", "picture.png", "sound.wav", "film.mp4"}
+    assert {modality for name, modality in held if name == "film.mp4"} == {"video", "audio"}
+    for name in ("picture.png", "sound.wav"):
+        best = asked.search(bucket / name, limit=1)[0]
+        assert Path(best.uri).name == name
+        assert best.score > 0.999
