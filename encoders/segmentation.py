@@ -73,7 +73,7 @@ def _cut(run: str) -> Iterator[str]:
 
 def _is_han(character: str) -> bool:
     """Whether the run that begins so is Chinese; runs are of one script, so that its first character tells."""
-    return unicodedata.name(character, "").startswith("CJK ") or character in "々〇〻"
+    return character >= "\u2e80" and (unicodedata.name(character, "").startswith("CJK ") or character in "々〇〻")
 
 
 @lru_cache(maxsize=1)

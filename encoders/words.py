@@ -18,6 +18,8 @@ from encoders.vocabulary import KIND
 
 CHUNK = 256  # words, about a page, of which a mean still says something
 _LONGEST_CHUNK = 2**16
+_SHORT = 32  # characters of a text that is counted once and remembered: mostly single words, again and again
+_REMEMBERED = 2**14
 
 
 class WordEncoder(ABC):
@@ -99,11 +101,20 @@ class WordCounter:
 
     def __init__(self, encoder: WordEncoder) -> None:
         self._encoder = encoder
+        self._remembered: dict[str, _Counted] = {}
 
     def encode_batch_fast(self, texts: Sequence[str], add_special_tokens: bool = False) -> list[_Counted]:
         """All words of each text, known or not, if any of them is known; else none, so that a chunk without known words is left out."""
-        segmented = [segmentation.words(text) for text in texts]
-        return [_Counted(words if len(self._encoder.numbers(words)) else ()) for words in segmented]
+        return [self._remembered.get(text) or self._count(text) for text in texts]
+
+    def _count(self, text: str) -> _Counted:
+        words = segmentation.words(text)
+        counted = _Counted(words if len(self._encoder.numbers(words)) else ())
+        if len(text) <= _SHORT:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[text] = counted
+        return counted
 
 
 def word_preprocessing(chunk: int, overlap: int) -> dict[str, Any]:
