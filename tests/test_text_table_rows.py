@@ -227,3 +227,8 @@ def test_a_file_that_is_no_table_of_texts_is_refused_as_a_whole(read, kind, cont
 def test_a_misspelled_caption_is_no_silent_loss(read):
     with pytest.raises(ObjectError, match=r"tables\.caption"):
         read(b'{"body": "a", "title": "t"}\n', columns=Columns("body", caption="titel"))
+
+
+def test_an_object_nested_deeper_than_python_prints_is_a_row_like_any_other(read):
+    deep = '{"body": ' + "[" * 700 + "]" * 700 + '}\n{"body": "a dog"}\n'
+    assert bad(read(deep.encode())) == [("0", "not a string")]
