@@ -258,6 +258,8 @@ def train_words_of(
     seed: Annotated[int | None, typer.Option(help="The same seed and texts give the same vectors; default 1.")] = None,
     x_max: Annotated[float | None, typer.Option(help="Of glove: from this count on all pairs weigh the same; default 100.")] = None,
     floor: Annotated[float | None, typer.Option(help="Fail if a smaller share of the texts can be read; default 0.6.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Read this column of JSONL, CSV, TSV and Parquet files, too.")] = None,
+    caption_column: Annotated[str | None, typer.Option(help="Column put in front of each row's text; default none.")] = None,
     scratch: Annotated[str | None, typer.Option(help="Folder for files on the way.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -278,6 +280,7 @@ def train_words_of(
             seed=seed,
             x_max=x_max,
             floor=floor,
+            tables={"text": text_column or "", "caption": caption_column or ""},
             scratch=scratch,
         )
         with display.steps() as told:

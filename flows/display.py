@@ -61,6 +61,8 @@ def show_training(account: Mapping[str, Any]) -> None:
     skipped = sum(account["skipped"].values())
     out.print(f"[bold]{account['words']:,} words by {account['method']}[/bold] in {escape(account['output'])}")
     out.print(f"listed {account['listed']} = read {account['read']} + failed {account['failed']} + skipped {skipped}")
+    if sum(account["rows"].values()):
+        out.print(f"of table files {account['rows']['read']:,} rows were read, {account['rows']['failed']:,} were not")
     out.print(f"{account['tokens']:,} words in all texts, of which {account['kept']:,} are in the vocabulary")
     if losses := account["losses"]:
         out.print(f"loss {losses[0]:.4f} in the first epoch, {losses[-1]:.4f} in the last of {len(losses)}")

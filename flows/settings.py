@@ -110,6 +110,7 @@ class TrainWordsSettings(_Frozen):
     x_max: float = Field(100.0, gt=0, description="Of glove: the count from which on all pairs weigh the same; 10 suits a few megabytes.")
     floor: float = Field(0.6, ge=0, le=1, description="The command fails if a smaller share of the texts than this could be read.")
     scratch: str = Field("", description="Folder for files on the way, about twice the size of the texts; for glove some times as much.")
+    tables: TableSettings = Field(default_factory=TableSettings, description="Columns of table files that hold texts.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What one text may cost.")
 
 
