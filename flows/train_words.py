@@ -26,7 +26,8 @@ from encoders.word_files import write_vectors
 from encoders.word_vectors import COMPONENT, common_direction, weights_of
 from flows.settings import SettingsError, TrainWordsSettings
 from storage.objects import list_source, open_source
-from tasks.corpus import Corpus, gather
+from storage.text_tables import Columns, RowLimits
+from tasks.corpus import Corpus, Reading, gather
 from tasks.scratch import scratch_folder
 
 EPOCHS = {"skip-gram": 5, "cbow": 5, "glove": 25}
@@ -41,7 +42,7 @@ def train_words(settings: TrainWordsSettings, told: Told = lambda *_: None) -> d
     """Read all texts of a source, train, write the folder; returns the account.
 
     The account has source, method, output, listed = read + failed + skipped {type: n}, failures [{uri, stage, reason, error}],
-    tokens (words of all texts), words (in the vocabulary), kept (tokens that are in it), dimension, losses (by epoch), digest, and
+    rows {read, failed} (of table files, each of which counts as one object in read), tokens (words of all texts), words (in the vocabulary), kept (tokens that are in it), dimension, losses (by epoch), digest, and
     seconds {reading, training, total}.
 
     Raises
@@ -56,9 +57,9 @@ def train_words(settings: TrainWordsSettings, told: Told = lambda *_: None) -> d
     source = open_source(settings.source)
     source.check()
     uris = list_source(source).get_column("uri").sort().to_list()
-    limits = Limits(**{name: getattr(settings.limits, name) for name in ("bytes", "pixels", "sound_seconds", "characters")})
+    reading = _reading(settings)
     with scratch_folder(settings.scratch) as scratch, _appearing(output) as folder:
-        corpus = gather(source, uris, limits, scratch, lambda done, texts: told("reading", done, texts, ""))
+        corpus = gather(source, uris, reading, scratch, lambda done, texts: told("reading", done, texts, ""))
         counted = corpus.counts.counted(settings.min_count, settings.most_words)
         _refuse_few(settings, corpus, counted)
         read = monotonic()
@@ -73,6 +74,7 @@ def train_words(settings: TrainWordsSettings, told: Told = lambda *_: None) -> d
         "failed": corpus.failed,
         "skipped": dict(corpus.skipped),
         "failures": corpus.failures,
+        "rows": {"read": corpus.rows, "failed": corpus.bad_rows},
         "tokens": counted.tokens,
         "words": len(counted.words),
         "kept": int(counted.counts.sum()),
@@ -81,6 +83,13 @@ def train_words(settings: TrainWordsSettings, told: Told = lambda *_: None) -> d
         "digest": found,
         "seconds": {"reading": round(read - began, 3), "training": round(monotonic() - read, 3), "total": round(monotonic() - began, 3)},
     }
+
+
+def _reading(settings: TrainWordsSettings) -> Reading:
+    limits = settings.limits
+    columns = Columns(**settings.tables.model_dump()) if settings.tables.text else None
+    rows = RowLimits(limits.rows, limits.row_characters, limits.bytes)
+    return Reading(Limits(bytes=limits.bytes, characters=limits.characters), columns, rows)
 
 
 def _refuse_few(settings: TrainWordsSettings, corpus: Corpus, counted: Counted) -> None:

@@ -24,7 +24,7 @@ from flows.settings import EmbedSettings, SettingsError, train_words_settings
 from flows.train_words import good_enough, train_words
 from retrieval.query import Searcher
 from storage.objects import memory_store, open_source
-from tasks.corpus import gather
+from tasks.corpus import Reading, gather
 
 ROOT = Path(__file__).parent.parent
 METHODS = ["skip-gram", "cbow", "glove", "vocabulary"]
@@ -94,7 +94,7 @@ def test_the_vocabulary_is_that_of_the_good_texts_alone(bucket, tmp_path):
 
 def test_the_corpus_holds_the_sentences_of_the_good_texts_and_nothing_of_the_others(bucket, tmp_path):
     uris = [f"file://{bucket}/{name}" for name in ("000.txt", "late.txt", "chinese.txt", "broken.txt", "page.html")]
-    corpus = gather(open_source(str(bucket)), uris, Limits(), tmp_path)
+    corpus = gather(open_source(str(bucket)), uris, Reading(Limits()), tmp_path)
     expected = [*royal_sentences(3000)[:50], *[["红色", "的", "小鸟", "在", "雨", "中", "唱歌"]] * 20, ["the", "king", "the", "queen"]]
     assert list(corpus) == list(corpus) == expected
     assert (corpus.read, corpus.failed, corpus.counts.tokens) == (3, 2, 250 + 140 + 4)
