@@ -11,9 +11,21 @@ import pytest
 import torch
 from nasty_media import sweep
 from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
-from transformers.audio_utils import mel_filter_bank
+from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
-from encoders.spectrogram import hann, hz_to_mel, kaldi_fbank, log_mel, mel_filters, mel_patches, mel_to_hz, normalise, stft
+from encoders.spectrogram import (
+    band_centres,
+    hann,
+    hz_to_mel,
+    kaldi_fbank,
+    log_mel,
+    log_mel_of,
+    mel_filters,
+    mel_patches,
+    mel_to_hz,
+    normalise,
+    stft,
+)
 
 
 def sound(samples: int, rate: int = 16000) -> np.ndarray:
@@ -128,6 +140,34 @@ def test_kaldi_features_equal_the_extractor_of_ast(bands, frames, samples):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_every_parameter_of_kaldi_features_is_that_of_transformers_function():
+    y, (length, hop, fft) = sound(12345), (300, 110, 512)
+    expected = spectrogram(
+        y * 2.0**15,
+        window_function(length, "hann", periodic=False),
+        length,
+        hop,
+        fft_length=fft,
+        power=2.0,
+        center=False,
+        preemphasis=0.9,
+        mel_filters=mel_filter_bank(257, 40, 60.0, 7000.0, 16000, mel_scale="kaldi", triangularize_in_mel_space=True),
+        log_mel="log",
+        mel_floor=1e6,
+        remove_dc_offset=True,
+    )
+    found = kaldi_fbank(
+        y, 16000, bands=40, frames=None, length=length, hop=hop, low=60.0, high=7000.0, preemphasis=0.9, floor=1e6 / 2.0**30
+    )
+    np.testing.assert_allclose(found + 30 * np.log(2), expected.T, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", ["htk", "slaney"])
+def test_bands_peak_where_librosa_says(scale):
+    expected = librosa.mel_frequencies(n_mels=42, fmin=50.0, fmax=7600.0, htk=scale == "htk")[1:-1]
+    np.testing.assert_allclose(band_centres(40, 50.0, 7600.0, scale), expected, rtol=1e-9)
+
+
 def test_kaldi_features_of_any_length_keep_their_own_number_of_frames():
     assert kaldi_fbank(sound(16000), frames=None).shape == (98, 128)
     assert kaldi_fbank(sound(100), frames=None).shape == (0, 128)
@@ -186,5 +226,7 @@ def test_what_cannot_be_transformed_is_refused_in_words():
         mel_filters(64, 512, 16000, 20.0, 9000.0, "htk")
     with pytest.raises(ValueError, match=r"one channel.*\(2, 100\)"):
         kaldi_fbank(np.zeros((2, 100), np.float32))
+    with pytest.raises(ValueError, match="window 'hamming' is unknown"):
+        log_mel_of(sound(1000), {"window": "hamming"})
     with pytest.raises(ValueError, match="no patch of 16"):
         mel_patches(np.zeros((10, 64), np.float32), 16, 16, 16)
