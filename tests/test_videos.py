@@ -125,6 +125,11 @@ def test_windows_lie_back_to_back_and_the_last_one_ends_with_the_sound():
         assert all(part.medium.shape == (WINDOW,) and part.medium.dtype == np.float32 for part in heard)
 
 
+def test_the_sound_of_an_mp4_ends_where_it_was_said_to_and_not_with_its_codec_s_last_frame():
+    for seconds in (2.5, 4.0):
+        assert parts(Film(seconds=seconds).bytes(), "audio")[-1].end == pytest.approx(seconds, abs=1e-3)
+
+
 def test_the_sound_is_what_a_sound_file_of_it_gives():
     film = Film("matroska", audio="pcm_s16le", sampling_rate=44_100)
     with av.open(io.BytesIO(film.bytes())) as file:
@@ -358,7 +363,7 @@ def test_one_field_is_the_even_lines_and_their_means():
 
 
 def numbered(time: float) -> np.ndarray:
-    return np.full((48, 64, 3), 20 + 10 * int(time + 1e-6), np.uint8)
+    return np.full((48, 64, 3), 20 + 10 * int(2 * time + 1e-6), np.uint8)
 
 
 def clips(film: Film, spec: Spec):
@@ -372,14 +377,14 @@ def test_clips_lie_back_to_back_and_show_the_middle_of_equal_parts():
     for part in found:
         assert part.medium.shape == (4, 48, 64, 3) and part.medium.dtype == np.uint8
         levels = part.medium.mean(axis=(1, 2, 3))
-        np.testing.assert_allclose(levels, [20 + 10 * (round(part.start) + k) for k in range(4)], atol=3)
+        np.testing.assert_allclose(levels, [20 + 10 * (2 * (round(part.start) + k) + 1) for k in range(4)], atol=3)
 
 
 def test_a_clip_of_a_short_video_ends_with_a_still():
     film = Film("matroska", seconds=2.0, rate=10, audio=None, paint=numbered, codec_options=(("crf", "1"),))
     (part,) = clips(film, clip_spec(frames=4, seconds=4.0))
     assert (part.start, part.end) == (0, pytest.approx(2.0))
-    np.testing.assert_allclose(part.medium.mean(axis=(1, 2, 3)), [20, 30, 30, 30], atol=3)
+    np.testing.assert_allclose(part.medium.mean(axis=(1, 2, 3)), [30, 50, 50, 50], atol=3)
     (part,) = clips(Film(times=[0.0], audio=None), clip_spec())
     assert part.medium.shape == (4, 48, 64, 3)
 
