@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -28,18 +28,18 @@ from encoders.spec import Encoder, Modality, Space, Spec
 from flows import secret_blocks
 from flows.pipeline import Clock, Steps, run
 from flows.prices import counted
+from flows.row_reading import reading
 from flows.settings import EmbedSettings, SettingsError
 from storage import quarantine, runs, table, tables_read, upkeep
 from storage.errors import StorageError
 from storage.lock import sole_writer
 from storage.objects import Source, list_source, open_source
 from storage.schema import LISTING
-from storage.text_tables import Columns, RowLimits
 from tasks.commit import Committer
 from tasks.encode import Encoding, warm
 from tasks.isolate import Workers, WorkerStartError
 from tasks.kept_rows import KeptRows, unreadable
-from tasks.list_rows import Held, Reading, list_rows, refuse_forgotten_columns
+from tasks.list_rows import Held, list_rows, refuse_forgotten_columns
 from tasks.plan import Plan, RefusedError, Shard, diff, refuse_mass_deletion, shards
 from tasks.prepare import Contents, Preparation, content_key
 from tasks.report import MOST_FAILURES, Account, bottleneck
@@ -85,7 +85,7 @@ class BucketRun:
         began = monotonic()
         listing = list_source(self.source)
         if self.settings.tables.text:
-            listing, self.rows = list_rows(listing, self._held(), self._reading())
+            listing, self.rows = list_rows(listing, self._held(), reading(self.settings, self.source, self._kept))
         self.listing_seconds = monotonic() - began
         return listing
 
@@ -195,21 +195,6 @@ class BucketRun:
     def _held(self) -> Held:
         read = tables_read.load(self.db, self.settings.table, self.source.root)
         return Held(*self._state(), read, self.space.generation)
-
-    def _reading(self) -> Reading:
-        limits = self.settings.limits
-        return Reading(
-            self.source,
-            Columns(**self.settings.tables.model_dump()),
-            RowLimits(limits.rows, limits.row_characters, limits.bytes),
-            self._reading_tools,
-        )
-
-    @contextmanager
-    def _reading_tools(self) -> Iterator[tuple[Workers, Path]]:
-        scratch = self._kept.enter_context(scratch_folder(self.settings.scratch))
-        with Workers(1, seconds=self.settings.limits.seconds, memory=self.settings.limits.memory) as workers:
-            yield workers, scratch
 
     def _embed(self, plan: Plan, scratch: Path, workers: Workers, make_steps: MakeSteps, stack: ExitStack) -> None:
         assert self.table is not None  # noqa: S101 - `work` made it; this tells the type checker
