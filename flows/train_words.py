@@ -41,9 +41,9 @@ Told = Callable[[str, int, int, str], None]
 def train_words(settings: TrainWordsSettings, told: Told = lambda *_: None) -> dict[str, Any]:
     """Read all texts of a source, train, write the folder; returns the account.
 
-    The account has source, method, output, listed = read + failed + skipped {type: n}, failures [{uri, stage, reason, error}],
-    rows {read, failed} (of table files, each of which counts as one object in read), tokens (words of all texts), words (in the vocabulary), kept (tokens that are in it), dimension, losses (by epoch), digest, and
-    seconds {reading, training, total}.
+    The account has source, method, output, listed = read + failed + skipped {type: n}, failures [{uri, stage, reason, error}], rows {read,
+    failed} (of table files, each of which is one object in read), tokens (words of all texts), words (in the vocabulary), kept (tokens
+    that are in it), dimension, losses (by epoch), digest, and seconds {reading, training, total}.
 
     Raises
     ------

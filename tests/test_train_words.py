@@ -10,6 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from gensim.models import Word2Vec
 from royal_corpus import royal_sentences
@@ -156,6 +158,26 @@ def test_an_object_that_goes_between_listing_and_reading_is_told(tmp_path):
     (bucket / "link.txt").symlink_to(tmp_path / "nowhere.txt")
     account = trained(bucket, tmp_path / "out", method="vocabulary", min_count=1)
     assert ("fetch", "broken link") in {(failure["stage"], failure["reason"]) for failure in account["failures"]}
+
+
+def test_rows_of_table_files_are_texts_of_their_own_where_a_column_is_named(tmp_path):
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    (bucket / "a.txt").write_text("Red bird sings.")
+    (bucket / "b.jsonl").write_text('{"t": "red train"}\n{"t": null}\n{"t": "!!!"}\n{"t": "blue train. red", "c": "A title"}\nno json\n')
+    pq.write_table(pa.table({"t": ["blue bird", "红色的小鸟"], "c": pa.nulls(2, pa.string())}), bucket / "c.parquet")
+    (bucket / "d.csv").write_text("other\n1\n")
+    without = trained(bucket, tmp_path / "without", method="vocabulary", min_count=1)
+    assert (without["read"], without["skipped"]) == (1, {"jsonl": 1, "parquet": 1, "csv": 1})
+    account = trained(bucket, tmp_path / "with", method="vocabulary", min_count=1, tables={"text": "t", "caption": "c"})
+    assert (account["listed"], account["read"], account["failed"], account["skipped"]) == (4, 3, 1, {})
+    assert account["rows"] == {"read": 4, "failed": 3}
+    assert [(failure["uri"][-5:], failure["reason"]) for failure in account["failures"]] == [("d.csv", "no column")]
+    vocabulary = Vocabulary(tmp_path / "with")
+    asked = vocabulary.rows(["red", "bird", "train", "title", "小鸟"])
+    assert vocabulary.counts[asked].tolist() == [3, 2, 2, 1, 1]
+    assert vocabulary.documents[asked].tolist() == [3, 2, 2, 1, 1]
+    assert json.loads((tmp_path / "with/config.json").read_text())["documents"] == 5
 
 
 def test_what_cannot_be_asked_is_refused_before_any_work(bucket, tmp_path):
