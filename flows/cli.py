@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 app = typer.Typer(
-    help="Every picture, sound and text of a bucket as a vector in one shared space, in a table.",
+    help="Every picture, sound, video and text of a bucket as a vector in one shared space, in a table.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
