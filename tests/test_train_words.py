@@ -209,6 +209,12 @@ def test_the_folder_is_the_weights_of_a_space_that_embeds_and_answers(bucket, tm
     assert (told.embedded, told.quarantined, told.balanced, good) == (63, 4, True, True)
     hits = Searcher(str(tmp_path / "lance")).search("小鸟唱歌", limit=2)
     assert hits[0].uri.endswith("chinese.txt")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/known.txt").write_text("a queen whom nobody knows")
+    (tmp_path / "other/unknown.txt").write_text("qwertz zzzq, 42!")
+    told, _, _ = drive(asked.model_copy(update={"source": str(tmp_path / "other"), "floor": 0.0}), direct=True)
+    assert (told.embedded, told.quarantined) == (1, 1)
+    assert [(failure["uri"].rpartition("/")[2], failure["reason"]) for failure in told.failures] == [("unknown.txt", "empty")]
 
 
 def test_the_command_prints_the_account_for_machines(bucket, tmp_path):

@@ -150,7 +150,8 @@ def test_a_long_text_is_cut_into_chunks_of_words_and_parts_without_known_words_a
     assert sum(set(chunk.text.split()) <= {"qwertz", "zzzq."} for chunk in cut) == 0
 
 
-def test_options_that_cannot_be_are_refused(folder, tmp_path):
+def test_options_that_cannot_be_are_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     glove = tmp_path / "g.txt"
     glove.write_text("red 1 2\nbird 3 4\n")
     cases = [
