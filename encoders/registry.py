@@ -25,7 +25,7 @@ It needs no base class and no registration, only these five members::
 
 All that changes a vector must stand in the spec, for the fingerprint is made from it. Texts are cut by `spec.preprocessing["chunk"]`
 ({"size", "overlap"} in tokens) and the encoder's `tokenizer` (of the library tokenizers), sounds by "window_samples" at "sampling_rate";
-a sound shorter than a window comes as it is.
+a sound shorter than a window comes as it is. Videos are cut into clips of "clip_frames" frames over "clip_seconds".
 tests/outside/ holds such a package, whole.
 """
 
