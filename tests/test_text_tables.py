@@ -460,8 +460,8 @@ def test_the_columns_of_a_file_of_settings_and_of_flags_are_one(bucket, tmp_path
 
 def test_a_table_that_bursts_its_worker_harms_no_other(bucket, run):
     write(bucket / "good.csv", records(3))
-    pq.write_table(pa.table({"sku": ["1"], "body": ["a" * (100 << 20)]}), bucket / "bomb.parquet", compression="zstd", use_dictionary=False)
+    pq.write_table(pa.table({"sku": ["1"], "body": ["a" * (200 << 20)]}), bucket / "bomb.parquet", compression="zstd", use_dictionary=False)
     assert (bucket / "bomb.parquet").stat().st_size < 1 << 20
-    account = run(limits={"memory": 50 << 20})
+    account = run(limits={"memory": 150 << 20})
     assert (account.embedded, account.quarantined) == (3, 1)
     assert in_quarantine(bucket)["bomb.parquet"] in {"out of memory", "crashed"}
