@@ -44,7 +44,7 @@ def show_file(path: Path, space: Space, folder: Path, most: int) -> dict[str, An
             continue
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{path.stem}-{seen.number:04d}-{seen.modality}.png"
-        _drawn(seen, path.name).save(target)
+        _drawn(seen).save(target)
         written.append(str(target))
     if texts:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,16 +62,21 @@ def _row(seen: Seen) -> dict[str, Any]:
     return {"segment": seen.number, "modality": seen.modality, "encoder": seen.encoder.spec.encoder, **place, "inputs": inputs}
 
 
-def _drawn(seen: Seen, name: str) -> Image.Image:
+def _drawn(seen: Seen) -> Image.Image:
     if seen.modality == "audio":
-        return _sound(seen, name)
-    return _picture(seen, name) if seen.modality == "image" else _clip(seen, name)
+        return _sound(seen)
+    return _picture(seen) if seen.modality == "image" else _clip(seen)
 
 
-def _sound(seen: Seen, name: str) -> Image.Image:
+def _title(seen: Seen) -> str:
+    """Without the file's name, for which Pillow's own font may lack the letters."""
+    return "   ".join(filter(None, (f"segment {seen.number}", _place(seen), seen.encoder.spec.encoder)))
+
+
+def _sound(seen: Seen) -> Image.Image:
     how, start = seen.encoder.spec.preprocessing, seen.segment.start or 0.0
     length = len(seen.medium) / how["sampling_rate"]
-    title = f"{name}   {_place(seen)}   {seen.encoder.spec.encoder}"
+    title = _title(seen)
     if not hasattr(seen.encoder, "mel"):
         return draw.wave(seen.medium, start, length, title)
     mel = seen.encoder.mel(seen.medium)
@@ -94,11 +99,10 @@ def _first_edge(how: Mapping[str, Any]) -> float:
     return float((middle - how["hop"] / 2) / how["sampling_rate"])
 
 
-def _picture(seen: Seen, name: str) -> Image.Image:
+def _picture(seen: Seen) -> Image.Image:
     how, inputs = seen.encoder.spec.preprocessing, seen.segment.inputs
-    head = "   ".join(filter(None, (name, _place(seen), seen.encoder.spec.encoder)))
     height, width = seen.medium.shape[:2]
-    head = f"{head}: {width} x {height} pixels"
+    head = f"{_title(seen)}: {width} x {height} pixels"
     if "patches" in inputs:
         edge = how["patch"]
         rows, columns = inputs["grid"].tolist() if "grid" in inputs else [how["crop"] // edge] * 2
@@ -110,9 +114,9 @@ def _picture(seen: Seen, name: str) -> Image.Image:
     return draw.picture(seen.medium, 0, head)
 
 
-def _clip(seen: Seen, name: str) -> Image.Image:
+def _clip(seen: Seen) -> Image.Image:
     frames = seen.medium[np.linspace(0, len(seen.medium) - 1, min(_FRAMES, len(seen.medium))).astype(int)]
-    title = f"{name}   {_place(seen)}   {seen.encoder.spec.encoder}: {len(frames)} of {len(seen.medium)} frames"
+    title = f"{_title(seen)}: {len(frames)} of {len(seen.medium)} frames"
     return draw.picture(np.concatenate(list(frames), axis=1), 0, title)
 
 

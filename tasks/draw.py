@@ -18,7 +18,8 @@ _VIRIDIS = np.array(
 )  # fmt: skip
 _WIDE, _HIGH = 960, 320  # pixels of a spectrogram, about
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 96, 34, 44
-_INK, _PAPER, _GRID, _END = (40, 40, 40), (255, 255, 255), (255, 255, 255, 90), (255, 90, 90)
+_INK, _PAPER, _END = (40, 40, 40), (255, 255, 255), (255, 90, 90)
+_GRID = ((255, 255, 255, 90), (0, 0, 0, 60))
 _HERTZ = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 
 
@@ -122,10 +123,11 @@ def _with_grid(field: Image.Image, step: tuple[float, float]) -> Image.Image:
         return field
     grid = Image.new("RGBA", field.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(grid)
-    for x in np.arange(step[0], field.width, step[0]):
-        pen.line([(x, 0), (x, field.height)], fill=_GRID)
-    for y in np.arange(step[1], field.height, step[1]):
-        pen.line([(0, field.height - y), (field.width, field.height - y)], fill=_GRID)
+    for shift, colour in enumerate(_GRID):  # seen on dark and on light grounds
+        for x in np.arange(step[0], field.width, step[0]) + shift:
+            pen.line([(x, 0), (x, field.height)], fill=colour)
+        for y in field.height - np.arange(step[1], field.height, step[1]) + shift:
+            pen.line([(0, y), (field.width, y)], fill=colour)
     return Image.alpha_composite(field.convert("RGBA"), grid).convert("RGB")
 
 

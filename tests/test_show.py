@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tiny_pictures
 import tiny_sounds
 from films import Film
 from PIL import Image
@@ -107,6 +108,17 @@ def test_every_way_of_hearing_can_be_seen(name, tmp_path):
     told = show_file(tone(tmp_path / "tone.wav", 800, 2.3), space, tmp_path / "out", 2)
     assert len(told["segments"]) in {3, 5} and len(told["written"]) == 2
     assert all(pixels(path).shape > (300, 600, 3) for path in told["written"])
+
+
+@pytest.mark.parametrize(("name", "edge"), [("resnet", 64), ("siglip2-naflex", 32)])
+def test_every_way_of_seeing_can_be_seen(name, edge, tmp_path):
+    options = tiny_pictures.TINY[name](tmp_path / "weights")
+    space = spaces.Space("tiny", {"image": registry.describe(name, **options)})
+    Image.new("RGB", (90, 90), (200, 30, 30)).save(tmp_path / "red.png")
+    told = show_file(tmp_path / "red.png", space, tmp_path / "out", 1)
+    drawn = pixels(told["written"][0])[TOP : -draw._BOTTOM, LEFT : -draw._RIGHT]
+    assert drawn.shape == (512, 512, 3)
+    assert (drawn[512 // edge // 2 :: 512 // edge, 3] == [200, 30, 30]).all()
 
 
 def test_a_silence_has_a_picture_too(miniature, tmp_path):
