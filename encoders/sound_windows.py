@@ -89,10 +89,11 @@ class Cutter:
     def _cut(self, piece: np.ndarray) -> list[Window]:
         self._made += len(piece)
         self._held = np.concatenate([self._held, piece])
-        seconds, windows = self._samples / self._wanted, list[Window]()
+        windows = list[Window]()
         while len(self._held) >= self._samples:
             self._before, self._held = self._held[: self._samples], self._held[self._samples :]
-            start = self._begin + self._count * seconds
-            windows.append(Window(start, start + seconds, self._before))
+            first = self._count * self._samples
+            start, end = (self._begin + sample / self._wanted for sample in (first, first + self._samples))
+            windows.append(Window(start, end, self._before))
             self._count += 1
         return windows

@@ -180,6 +180,33 @@ def test_a_changed_video_loses_all_its_old_rows(tmp_path):
     assert [(row["segment"], row["modality"]) for row in after] == [(0, "image"), (1, "image")]
 
 
+@pytest.mark.slow
+def test_in_a_space_with_an_encoder_of_clips_a_video_has_clips_instead_of_frames(tmp_path):
+    from tiny_several import pe_av
+
+    weights = pe_av(tmp_path)
+    (tmp_path / "space.toml").write_text(
+        f"""name = "clips"
+        [video]
+        encoder = "pe-av-video"
+        weights = "{weights}"
+        frames = 3
+        seconds = 1.5
+        [audio]
+        encoder = "pe-av-audio"
+        weights = "{weights}"
+        seconds = 2.0
+        """
+    )
+    (tmp_path / "bucket").mkdir()
+    Film(seconds=6.0).write(tmp_path / "bucket" / "film.mp4")
+    account = embed(tmp_path / "bucket", tmp_path / "lance", space=str(tmp_path / "space.toml"))
+    held = rows(tmp_path / "lance")
+    assert account.balanced and Counter(row["modality"] for row in held) == {"video": 4, "audio": 3}
+    assert [row["start"] for row in held if row["modality"] == "video"] == [0, 1.5, 3, 4.5]
+    assert [row["start"] for row in held if row["modality"] == "audio"] == [0, 2, 4]
+
+
 # One decoding, whatever reads of it
 
 
