@@ -94,6 +94,14 @@ def test_a_tone_stands_at_its_frequency_and_begins_at_its_time(miniature, tmp_pa
     assert abs(begins - 1.5) < 0.03
 
 
+def test_the_axis_of_time_counts_from_the_sounds_beginning(miniature, tmp_path):
+    told = show_file(tone(tmp_path / "long.wav", 440, 9.0), miniature, tmp_path / "out", 2)
+    drawn = pixels(told["written"][1])  # from 3.072 s on; its first frame's middle is 12.5 ms later, and a frame is drawn 10 ms wide
+    ticks = np.flatnonzero((drawn[TOP + 320 + 3] == draw._INK).all(1)) - LEFT
+    times = 3.072 + 0.0075 + ticks / 912 * 3.04
+    np.testing.assert_allclose(times, np.arange(3.5, 6.1, 0.5), atol=0.004)
+
+
 def test_where_a_short_sound_ends_is_marked(miniature, tmp_path):
     told = show_file(tone(tmp_path / "short.wav", 500, 1.0), miniature, tmp_path / "out", 1)
     drawn = pixels(told["written"][0]).astype(int)
