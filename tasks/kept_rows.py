@@ -13,6 +13,7 @@ import polars as pl
 from tasks.segments import Failure
 
 FEW = 3
+MOST_ROWS_FIT = 16_384  # bytes, read at once
 GOOD, BAD, DOUBLE = range(3)
 _OFFSET = 40  # bits that say where in a file of contents: up to a terabyte
 
@@ -45,12 +46,25 @@ class KeptRows:
         """The row at a place of the listing; callable from many threads at once."""
         kind, place = place & 3, place >> 2
         number, offset = place >> _OFFSET, place & ((1 << _OFFSET) - 1)
-        with self.contents[number].open("rb") as file:
-            length = int.from_bytes(os.pread(file.fileno(), 4, offset), "little")
-            content = os.pread(file.fileno(), length, offset + 4)
+        content = _read(self.contents[number], offset)
         if kind == DOUBLE:
             return KeptRow(b"", "duplicate id", "a row before it has the same id; give every row an id of its own")
         return KeptRow(b"", *content.decode().split("\0", 1)) if kind == BAD else KeptRow(content)
+
+
+def _read(path: Path, offset: int) -> bytes:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        head = os.pread(file, MOST_ROWS_FIT, offset)
+        length = int.from_bytes(head[:4], "little")
+        content = head[4 : 4 + length]
+        while len(content) < length and (more := os.pread(file, length - len(content), offset + 4 + len(content))):
+            content += more
+    finally:
+        os.close(file)
+    if len(content) < length:
+        raise OSError(f"{path} ends within a row; was the scratch folder cleared while the run was at work?")
+    return content
 
 
 def unreadable(rows: KeptRows) -> str:

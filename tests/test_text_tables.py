@@ -161,11 +161,14 @@ def test_rows_are_found_by_words_and_by_the_prefix_of_their_file(bucket, run):
 
 
 def test_a_row_beyond_the_encoders_context_has_several_segments(bucket, run):
-    write(bucket / "t.jsonl", [{"body": " ".join(words(i) for i in range(100))}, {"body": "a cat"}])
+    text = " ".join(words(i) for i in range(400))
+    write(bucket / "t.jsonl", [{"body": text}, {"body": "a cat"}])
     run(BODY)
-    segments = [row["segment"] for row in rows(bucket.parent / "lance") if row["uri"].endswith("#0")]
+    segments = [row for row in rows(bucket.parent / "lance") if row["uri"].endswith("#0")]
     assert len(segments) > 1
-    assert segments == list(range(len(segments)))
+    assert [row["segment"] for row in segments] == list(range(len(segments)))
+    assert all(row["text"] == text[int(row["start"]) : int(row["end"])] for row in segments)
+    assert segments[-1]["end"] == len(text) > 16_384
 
 
 def test_a_row_is_text_whatever_it_begins_with(bucket, run):
