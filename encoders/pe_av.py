@@ -185,17 +185,23 @@ class PeAvVideo(_Seen):
     modality: Modality = "video"
 
     @classmethod
-    def describe(cls, weights: str = "", revision: str = "", licence: str = "", frames: int = 16, seconds: float = 10.0) -> Spec:
+    def describe(
+        cls, weights: str = "", revision: str = "", licence: str = "", frames: int = 16, seconds: float = 10.0, edge: int = 0
+    ) -> Spec:
         """The spec of a checkpoint, from its configuration files.
 
         Parameters
         ----------
         frames, seconds : a clip is so many frames, evenly spread over so many seconds. Checkpoints called "…-16-frame" were trained on 16.
+        edge : shorter side to which frames are scaled as soon as they are decoded. At 0 they stay as they are, as the model's processor
+            has them; 16 frames of 1920 x 1080 then take 100 MB.
         """
-        if frames < 1 or seconds <= 0:
-            raise EncoderError(f"a clip of {frames} frames in {seconds} seconds cannot be; give at least one frame and some time")
+        if frames < 1 or seconds <= 0 or edge < 0:
+            raise EncoderError(
+                f"a clip of {frames} frames of {edge} pixels in {seconds} seconds cannot be; give at least one frame and some time"
+            )
         folder = _locate(weights, revision)
-        how = {**_frame_preprocessing(folder), "clip_frames": frames, "clip_seconds": seconds}
+        how = {**_frame_preprocessing(folder), "clip_frames": frames, "clip_seconds": seconds, "clip_edge": edge}
         return _seen_spec("pe-av-video", cls.modality, folder, weights, revision, licence, how)
 
     def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:

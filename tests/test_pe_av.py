@@ -18,6 +18,7 @@ import tiny_several
 import torch
 import transformers as hf
 from films import Film
+from fixed_weights import media
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -93,6 +94,17 @@ def test_the_order_of_frames_matters_and_a_picture_is_a_clip_of_one_frame(folder
     np.testing.assert_allclose(vectors(folder, "pe-av-image", [clip[0]]), single, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_best_dtype_of_this_machine_keeps_the_vectors(name: str, folder: Path):
+    spec = registry.describe(name, str(folder), **{"pe-av-audio": {"seconds": 0.4}, "pe-av-video": {"frames": 2}}.get(name, {}))
+    found = []
+    for dtype in ("float32", "auto"):
+        encoder = registry.build(spec, dtype=dtype)
+        prepared = [encoder.prepare(medium) for medium in media(spec)[:4]]
+        found.append(encoder.encode(stack({key: [one[key] for one in prepared] for key in prepared[0]}, range(4))))
+    assert (found[0] * found[1]).sum(1).min() > 0.999
+
+
 def test_texts_have_a_head_for_what_they_are_matched_with(folder: Path):
     found = {head: vectors(folder, "pe-av-text", ["a red dog"], head=head)[0] for head in TEXT_HEADS}
     assert all(found[a] @ found[b] < 0.99 for a in found for b in found if a < b)
@@ -126,7 +138,7 @@ def test_what_cannot_be_is_refused_by_what_came_and_what_was_allowed(folder: Pat
     encoder = registry.build(registry.describe("pe-av-video", str(folder), frames=3))
     with pytest.raises(ValueError, match=r"expected a clip as uint8 \(3, height, width, 3\), got uint8 \(2, 9, 9, 3\)"):
         encoder.prepare(np.zeros((2, 9, 9, 3), np.uint8))
-    with pytest.raises(EncoderError, match=r"a clip of 0 frames in 10\.0 seconds cannot be"):
+    with pytest.raises(EncoderError, match=r"a clip of 0 frames of 0 pixels in 10\.0 seconds cannot be"):
         registry.describe("pe-av-video", str(folder), frames=0)
     with pytest.raises(EncoderError, match=r"only mono, of at least 0\.01 s"):
         registry.describe("pe-av-audio", str(folder), seconds=0.001)
