@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import tiny_checkpoints
+import tiny_pictures
+import tiny_remote
+import tiny_several
+import tiny_sounds
+import tiny_texts
+import tiny_words
 
 Maker = Callable[[Path], dict[str, Any]]
 """Makes a checkpoint in a folder and returns what `registry.describe` needs to know of it."""
@@ -24,7 +28,10 @@ TINY: dict[str, Maker] = {
     "vit": _made_by("vit"),
     "bert": _made_by("bert"),
     "ast": _made_by("ast"),
+    **tiny_words.TINY,
+    **tiny_texts.TINY,
+    **tiny_remote.TINY,
+    **tiny_pictures.TINY,
+    **tiny_sounds.TINY,
+    **tiny_several.TINY,
 }
-for _family in ("tiny_words", "tiny_texts", "tiny_remote", "tiny_pictures", "tiny_sounds", "tiny_several"):
-    if find_spec(_family):
-        TINY |= import_module(_family).TINY
