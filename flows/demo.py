@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -13,11 +13,13 @@ from typing import Any
 
 from rich.markup import escape
 
-from encoders.miniature.bucket import QUESTIONS, make_bucket, query_picture
+from encoders.miniature.bucket import MOMENT, QUESTIONS, make_bucket, query_picture
 from flows import display
 from flows.drive import drive
 from flows.local_server import LocalServer, api_is_configured
 from flows.settings import EmbedSettings
+from retrieval import moments
+from retrieval.moments import Moment
 from retrieval.query import Hit, Searcher
 
 SHOWN = 4
@@ -27,7 +29,7 @@ def show_demo(folder: Path, *, direct: bool) -> None:
     """Make a bucket in `folder`, embed it as a Prefect flow run (or directly), ask it, and say what to type next."""
     bucket, database = folder / "bucket", folder / "lance"
     server = _start_server(direct)
-    display.out.print(f"[bold]1. A bucket[/bold]: pictures, sounds and texts of a small generated world, in {bucket}")
+    display.out.print(f"[bold]1. A bucket[/bold]: pictures, sounds, texts and videos of a small generated world, in {bucket}")
     manifest = make_bucket(bucket)
     display.out.print(f"   {manifest.good} good objects, {manifest.broken} broken, {manifest.foreign} of no medium that Sensorium reads\n")
     display.out.print("[bold]2. Embed it[/bold]: every object becomes vectors in a table, or is accounted for")
@@ -38,7 +40,8 @@ def show_demo(folder: Path, *, direct: bool) -> None:
         display.out.print(f"\n[bold]{escape(question)}[/bold]")
         for hit in hits:
             key = hit.uri.rpartition("/bucket/")[2]
-            display.out.print(f"   {hit.score:.3f}  {escape(key)}   [dim]({escape(manifest.captions.get(key, ''))})[/dim]")
+            when = f"  {hit.start:.1f} to {hit.end:.1f} s" if isinstance(hit, Moment) else ""
+            display.out.print(f"   {hit.score:.3f}  {escape(key)}{when}   [dim]({escape(manifest.captions.get(key, ''))})[/dim]")
     _say_what_next(bucket, database, query_picture(folder), direct)
 
 
@@ -60,11 +63,12 @@ def _settings(bucket: Path, database: Path) -> EmbedSettings:
     return EmbedSettings(source=str(bucket), database=str(database))
 
 
-def _ask(folder: Path, database: Path) -> Iterator[tuple[str, list[Hit]]]:
-    """Words for sounds and pictures in English, words in Chinese, and a picture that is not in the bucket."""
+def _ask(folder: Path, database: Path) -> Iterator[tuple[str, Sequence[Hit | Moment]]]:
+    """Words for sounds, pictures and moments of videos in English, words in Chinese, and a picture that is not in the bucket."""
     searcher = Searcher(str(database))
     for words, modality in QUESTIONS:
         yield f"{words}  (among {modality})", searcher.search(words, modality=modality, limit=SHOWN)
+    yield f"{MOMENT}  (moments of videos)", moments.find(searcher, MOMENT, media=("video",), limit=SHOWN)
     picture = query_picture(folder)
     for modality in ("image", "audio"):
         yield f"the picture {picture}  (among {modality})", searcher.search(picture, modality=modality, limit=SHOWN)
@@ -75,6 +79,7 @@ def _say_what_next(bucket: Path, database: Path, picture: Path, direct: bool) ->
     lines = [
         f"{sensorium} search {table} '一列蓝色的火车' --modality image",
         f"{sensorium} search {table} {quote(str(picture))} --modality audio",
+        f"{sensorium} search {table} 'a dog barking' --moments",
         f"{sensorium} status {table}",
         f"{sensorium} quarantine list {table}",
         f"{sensorium} embed {quote(str(bucket))} {table}      # again: nothing to do",

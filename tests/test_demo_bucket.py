@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -17,9 +18,10 @@ from miniature_weights import Miniature
 from PIL import Image, UnidentifiedImageError
 
 from encoders.miniature.bucket import QUESTIONS, Manifest, good_items, make_bucket, query_picture
-from encoders.miniature.formats import sound_bytes
+from encoders.miniature.formats import sound_bytes, video_bytes
+from encoders.miniature.synthesis import RATE
 
-PICTURES, SOUNDS, TEXTS = {".png", ".jpg", ".webp"}, {".wav", ".flac", ".ogg"}, {".txt", ".md", ".html"}
+PICTURES, SOUNDS, TEXTS, VIDEOS = {".png", ".jpg", ".webp"}, {".wav", ".flac", ".ogg"}, {".txt", ".md", ".html"}, {".mp4", ".webm"}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_the_manifest_counts_what_stands_on_disk(bucket):
     assert len(bucket.faults) == bucket.broken >= 8
     others = files.keys() - bucket.captions.keys() - bucket.faults.keys()
     assert len(others) == bucket.foreign >= 6
-    assert not of(others, PICTURES | SOUNDS | TEXTS)
+    assert not of(others, PICTURES | SOUNDS | TEXTS | VIDEOS)
 
 
 def test_every_good_file_opens_with_the_ordinary_libraries(bucket):
@@ -66,6 +68,10 @@ def test_every_good_file_opens_with_the_ordinary_libraries(bucket):
             seconds.append(len(sound) / rate)
             assert rate == 16_000
             assert 0.2 < np.abs(sound).max() <= 1
+        elif path.suffix in VIDEOS:
+            with av.open(str(path)) as video:
+                assert len(list(video.decode(video=0))) / 5 == pytest.approx(video.duration / 1e6, abs=0.3)
+                assert 6 <= video.duration / 1e6 <= 13
         else:
             assert path.read_text(encoding="utf-8").strip()
     assert set(np.round(seconds, 3)) >= {3.072}
@@ -96,8 +102,9 @@ def test_no_broken_file_opens_and_each_says_what_is_wrong(bucket):
 
 def test_media_formats_languages_and_lengths_are_mixed(bucket):
     suffixes = Counter(PurePosixPath(name).suffix for name in bucket.captions)
-    assert suffixes.keys() == PICTURES | SOUNDS | TEXTS
-    assert min(suffixes.values()) >= 15
+    assert suffixes.keys() == PICTURES | SOUNDS | TEXTS | VIDEOS
+    assert min(count for suffix, count in suffixes.items() if suffix not in VIDEOS) >= 15
+    assert min(suffixes[suffix] for suffix in VIDEOS) >= 3
     for language in ("en", "zh"):
         texts = [bucket.folder / name for name in bucket.captions if name.startswith(f"texts/{language}/")]
         contents = [path.read_text(encoding="utf-8") for path in texts]
@@ -170,6 +177,20 @@ def slow_ogg_checksum(page: bytes) -> int:
         for _ in range(8):
             register = (register << 1) ^ (0x104C11DB7 if register & 0x80000000 else 0)
     return register
+
+
+def test_a_videos_pictures_are_seen_while_their_sounds_are_heard():
+    seen = [np.full((64, 64, 3), grey, np.uint8) for grey in (40, 200)]
+    heard = [np.zeros(RATE, np.float32), np.sin(np.arange(RATE) / 5).astype(np.float32) / 2]
+    for suffix in VIDEOS:
+        with av.open(io.BytesIO(video_bytes(seen, heard, suffix))) as video:
+            greys = [(frame.time, frame.to_ndarray(format="gray").mean()) for frame in video.decode(video=0)]
+            video.seek(0)
+            loud = [(frame.time, np.abs(frame.to_ndarray()).max()) for frame in video.decode(audio=0)]
+        assert all((grey > 120) == (time >= 1) for time, grey in greys)
+        assert all((peak > 0.1) == (time > 1) for time, peak in loud if abs(time - 1) > 0.1)
+        assert greys[-1][0] > 1.5
+        assert loud[-1][0] > 1.5
 
 
 def test_the_picture_to_ask_with_is_not_in_the_bucket(bucket, tmp_path):

@@ -1,4 +1,4 @@
-"""A small bucket to try everything on: generated pictures, sounds and texts, and what goes wrong in real buckets.
+"""A small bucket to try everything on: generated pictures, sounds, texts and videos, and what goes wrong in real buckets.
 
 Every object is drawn, sounded or written when its turn comes, so that the bucket never stands in memory.
 """
@@ -17,11 +17,14 @@ from encoders.miniature import english
 from encoders.miniature.captions import LANGUAGES, Language, full_caption, heard_caption, seen_caption
 from encoders.miniature.draw import draw_picture, draw_sound
 from encoders.miniature.faults import broken, foreign
-from encoders.miniature.formats import PICTURES, SOUNDS, TEXTS, picture_bytes, sound_bytes, text_bytes
+from encoders.miniature.formats import PICTURES, SOUNDS, TEXTS, VIDEOS, picture_bytes, sound_bytes, text_bytes, video_bytes
 from encoders.miniature.scenes import SIZES, Scene, Thing, World, pick, sample
 
 # Questions with good answers among the pictures or sounds of every bucket: (words, modality to look in).
 QUESTIONS = (("a dog barking", "audio"), ("a blue train", "image"), ("夜晚，一只白色的猫", "image"))
+
+# The same of moments in videos.
+MOMENT = "a white cat"
 
 # (kind, colour, weather) of scenes that stand in every bucket, once small and once big: the answers.
 ASKED_PICTURES = (
@@ -33,6 +36,7 @@ ASKED_SOUNDS = (
     *(("dog", "red", weather) for weather in ("rain", "wind", "sea", "night")),
     *(("bird", "yellow", "sea"),) * 3,
 )
+ASKED_MOMENTS = (("cat", "white", "rain"), ("cat", "white", "none"))
 QUERY = Scene("B", (Thing("bird", "yellow", "big"),), weather="sea")
 
 WIDTHS = (128, 160, 192, 224, 256)
@@ -68,7 +72,7 @@ class Manifest:
 
 
 def make_bucket(folder: Path, seed: int = 7) -> Manifest:
-    """Write a bucket of some 330 objects, the same bytes for the same seed.
+    """Write a bucket of some 350 objects, the same bytes for the same seed.
 
     Files that stand there already with the right bytes are left untouched, so that making a bucket again changes nothing.
 
@@ -99,6 +103,7 @@ def good_items(seed: int) -> Iterator[Item]:
     for items in (list(_pictures(rng)), list(_sounds(rng)), *(list(_texts(rng, language)) for language in LANGUAGES)):
         yield from items
         yield _copy(pick(rng, items))
+    yield from _videos(rng)
     yield Item("pictures/one-pixel.png", "a single grey pixel", partial(picture_bytes, np.full((1, 1, 3), 128, np.uint8), ".png"))
 
 
@@ -133,12 +138,30 @@ def _texts(rng: np.random.Generator, language: Language) -> Iterator[Item]:
         yield Item(f"{folder}/{stem}{suffix}", caption, partial(_text, sentences, suffix, language))
 
 
+def _videos(rng: np.random.Generator) -> Iterator[Item]:
+    """Two to four scenes each; those that are asked for stand in the middle of three."""
+    asked = [[*_sampled(rng, "B", 1), scene, *_sampled(rng, "B", 1)] for scene in _asked(ASKED_MOMENTS)]
+    for number, scenes in enumerate([*asked, *(_sampled(rng, "B", int(rng.integers(2, 5))) for _ in range(8))]):
+        suffix, seed = pick(rng, tuple(VIDEOS)), _seed(rng)
+        caption = ", then ".join(full_caption(scene, "en", rng) for scene in scenes)
+        yield Item(
+            f"videos/{_stem(_seen(scenes[0]), seen_caption(scenes[0], 'zh', rng), number)}{suffix}",
+            caption,
+            partial(_video, scenes, seed, suffix),
+        )
+
+
 def _picture(scene: Scene, seed: int, pixels: int, suffix: str) -> bytes:
     return picture_bytes(draw_picture(scene, seed, pixels), suffix)
 
 
 def _sound(sequence: Sequence[Scene], seed: int, suffix: str) -> bytes:
     return sound_bytes(np.concatenate([draw_sound(scene, seed + i) for i, scene in enumerate(sequence)]), suffix)
+
+
+def _video(sequence: Sequence[Scene], seed: int, suffix: str) -> bytes:
+    seen = [draw_picture(scene, seed + i, 160) for i, scene in enumerate(sequence)]
+    return video_bytes(seen, [draw_sound(scene, seed + i) for i, scene in enumerate(sequence)], suffix)
 
 
 def _text(sentences: Sequence[str], suffix: str, language: Language) -> bytes:

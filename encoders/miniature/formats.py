@@ -1,12 +1,15 @@
-"""Pictures, sounds and texts as the bytes of a file. The same content gives the same bytes."""
+"""Pictures, sounds, texts and videos as the bytes of a file. The same content gives the same bytes."""
 
 from __future__ import annotations
 
 import html
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
 
+import av
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
@@ -18,6 +21,8 @@ from encoders.miniature.synthesis import RATE
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP"}
 SOUNDS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 TEXTS = (".txt", ".md", ".html")
+VIDEOS = {".mp4": ("mp4", "libx264", "aac"), ".webm": ("webm", "libvpx", "libopus")}
+FRAME_RATE = 5
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -47,6 +52,43 @@ def text_bytes(paragraphs: Sequence[str], suffix: str, language: Language) -> by
         return f"{head}<body>\n{heading}{body}</body>\n</html>\n".encode()
     mark = "# " if suffix == ".md" and len(paragraphs) > 1 else ""
     return (mark + "\n\n".join(paragraphs) + "\n").encode()
+
+
+def video_bytes(pictures: Sequence[NDArray[np.uint8]], waves: Sequence[NDArray[np.float32]], suffix: str) -> bytes:
+    """Pictures (height, width, 3), each seen while its sound (samples,) at RATE is heard, one after the other."""
+    container, picture_codec, sound_codec = VIDEOS[suffix]
+    file = io.BytesIO()
+    with av.open(file, "w", format=container, options={"fflags": "+bitexact"}) as video:  # no time of day, no random numbers
+        picture: Any = video.add_stream(picture_codec, rate=FRAME_RATE)
+        picture.height, picture.width = pictures[0].shape[:2]
+        picture.pix_fmt, picture.codec_context.thread_count = "yuv420p", 1
+        sound: Any = video.add_stream(sound_codec, rate=RATE, layout="mono")
+        packets = [*_packets(picture, _frames(pictures, waves)), *_packets(sound, _pieces(np.concatenate(waves)))]
+        for packet in sorted(packets, key=lambda packet: float(packet.dts * packet.time_base)):
+            video.mux(packet)
+    return file.getvalue()
+
+
+def _frames(pictures: Sequence[NDArray[np.uint8]], waves: Sequence[NDArray[np.float32]]) -> Iterator[av.VideoFrame]:
+    ends = np.cumsum([len(wave) for wave in waves]) / RATE  # seconds
+    for number in range(int(ends[-1] * FRAME_RATE)):
+        shown = int(np.searchsorted(ends, number / FRAME_RATE, side="right"))
+        frame = av.VideoFrame.from_ndarray(pictures[shown], format="rgb24")
+        frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
+        yield frame
+
+
+def _pieces(wave: NDArray[np.float32], samples: int = 1024) -> Iterator[av.AudioFrame]:
+    for start in range(0, len(wave), samples):
+        frame = av.AudioFrame.from_ndarray(wave[None, start : start + samples], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+        yield frame
+
+
+def _packets(track: Any, frames: Iterator[Any]) -> Iterator[Any]:
+    for frame in frames:
+        yield from track.encode(frame)
+    yield from track.encode(None)
 
 
 def _with_serial(ogg: bytes, serial: bytes) -> bytes:
