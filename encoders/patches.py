@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PIL import Image
 
-RESAMPLES = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+from encoders.scaling import RESAMPLES, scale
+
 FITS = ("crop", "stretch")
 
 
 def resize_and_crop(picture: np.ndarray, size: int, resample: str = "bicubic", fit: str = "crop", edge: int | None = None) -> np.ndarray:
     """Scale a picture and take the square in its middle.
 
-    Equal, to one of 255, to the Pillow image processors of transformers, which compute all that is then cut away; here a picture of
+    Equal, to two of 255, to the Pillow image processors of transformers, which compute all that is then cut away; here a picture of
     1 x 100,000 pixels costs no more than another. Filters are widened when scaling down (antialiasing). The width is scaled before the
     height, as in every Pillow before 13, which models were trained with; Pillow 13 turns that round for some tall pictures, where
     rounding in between makes up to 5 of 255.
@@ -52,8 +45,7 @@ def resize_and_crop(picture: np.ndarray, size: int, resample: str = "bicubic", f
     # Rows that the filter of no output pixel reaches (at most three pixels of the smaller scale to either side) are left out.
     reach = 3 * max(1.0, height / tall) + 2
     first, last = max(0, int(top - reach)), min(height, int(bottom + reach) + 1)
-    rows = Image.fromarray(picture[first:last]).resize((size, last - first), RESAMPLES[resample], box=(left, 0, right, last - first))
-    return np.array(rows.resize((size, size), RESAMPLES[resample], box=(0, top - first, size, bottom - first)))
+    return scale(picture[first:last], size, size, resample, (left, top - first, right, bottom - first))
 
 
 def _span(length: int, scaled: int, size: int) -> tuple[float, float]:
@@ -65,7 +57,7 @@ def _span(length: int, scaled: int, size: int) -> tuple[float, float]:
 def resize_to_patches(picture: np.ndarray, patch: int, most: int, resample: str = "bilinear") -> np.ndarray:
     """Scale a picture, small or large, to as many whole patches as fit; its shape is kept to the nearest patch.
 
-    Equal, to one of 255, to the Siglip2ImageProcessor of transformers with Pillow. The width is scaled before the height, as in
+    Equal, to two of 255, to the Siglip2ImageProcessor of transformers with Pillow. The width is scaled before the height, as in
     `resize_and_crop`.
 
     Parameters
@@ -83,8 +75,7 @@ def resize_to_patches(picture: np.ndarray, patch: int, most: int, resample: str 
     if resample not in RESAMPLES:
         raise ValueError(f"resample is one of {', '.join(RESAMPLES)}, not {resample!r}")
     rows, columns = patch_grid(picture.shape[0], picture.shape[1], patch, most)
-    wide = Image.fromarray(picture).resize((columns * patch, picture.shape[0]), RESAMPLES[resample])
-    return np.array(wide.resize((columns * patch, rows * patch), RESAMPLES[resample]))
+    return scale(picture, columns * patch, rows * patch, resample)
 
 
 def patch_grid(height: int, width: int, patch: int, most: int) -> tuple[int, int]:

@@ -35,7 +35,7 @@ def chinese_clip(folder: Path) -> Path:
     """Chinese-CLIP: its text half is a BERT."""
     config = hf.ChineseCLIPConfig(
         text_config={**SMALL, **WIDE, "max_position_embeddings": 24, "vocab_size": 300},
-        vision_config={**SMALL, **CLIP_WIDE, **PICTURE},
+        vision_config={**SMALL, "initializer_factor": 3.0, **PICTURE},
         projection_dim=16,
     )
     _save(hf.ChineseCLIPModel, config, folder)
@@ -57,7 +57,7 @@ def siglip(folder: Path) -> Path:
 
 def vit(folder: Path) -> Path:
     """ViT: stretched to 32 pixels, bilinear."""
-    _save(hf.ViTModel, hf.ViTConfig(**SMALL, **WIDE, **PICTURE), folder)
+    _save(hf.ViTModel, hf.ViTConfig(**SMALL, initializer_range=0.2, **PICTURE), folder)
     hf.models.vit.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
 
