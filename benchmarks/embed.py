@@ -107,8 +107,9 @@ def _isolated(what: str, photos: Path, space: Path) -> dict[str, float]:
 
 def floor(photos: str, space: str) -> None:
     """Print the CPU seconds of decoding every photograph into model inputs, and of encoding them all."""
-    from encoders import pictures, registry
-    from encoders.media import Limits
+    from encoders import registry
+    from encoders.media import pictures
+    from encoders.media.kinds import Limits
     from encoders.spaces import load_space
     from encoders.stacking import stack
 

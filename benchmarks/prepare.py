@@ -28,8 +28,9 @@ import transformers as hf
 from PIL import Image
 
 from benchmarks import material
-from encoders import pictures, registry
-from encoders.media import Limits
+from encoders import registry
+from encoders.media import pictures
+from encoders.media.kinds import Limits
 from encoders.spec import Encoder
 
 SIZES = [(500, 375), (375, 500), (224, 224), (1280, 960), (1920, 1080), (100, 80)]  # width, height

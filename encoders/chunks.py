@@ -66,7 +66,7 @@ def chunks(blocks: Iterable[str], tokenizer: Tokenizer, size: int, overlap: int,
 
     Parameters
     ----------
-    blocks : the text; see `encoders.texts.blocks`.
+    blocks : the text; see `encoders.media.texts.blocks`.
     tokenizer : its truncation and padding are left aside.
     size : most tokens in a chunk, not counting the special ones that the model puts around it.
     overlap : tokens of the end of a chunk that stand at the beginning of the next too, about; less than half the size.

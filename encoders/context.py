@@ -26,7 +26,7 @@ def fitted(encoder: Encoder, blocks: Iterable[str], role: Role = "document") -> 
     encoder : its `spec.preprocessing["chunk"]` says {"size": …, "overlap": …} in tokens of its attribute `tokenizer` (of the library
         tokenizers). One without a tokenizer has its texts counted in words, Chinese in single characters; one that names no size gets 256
         with an overlap of 32.
-    blocks : the text; see `encoders.texts.blocks`.
+    blocks : the text; see `encoders.media.texts.blocks`.
     role : what the text is to the encoder. Chunks of a query are smaller where its prompt is longer.
     """
     how: Any = encoder.spec.preprocessing

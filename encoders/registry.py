@@ -45,9 +45,9 @@ from encoders.spec import Encoder, Modality, Spec
 GROUP = "sensorium.encoders"
 
 ENCODERS = {
-    "one-hot": "encoders.one_hot:OneHot",
-    "bag-of-words": "encoders.one_hot:BagOfWords",
-    "word-vectors": "encoders.word_vectors:WordVectors",
+    "one-hot": "encoders.words.one_hot:OneHot",
+    "bag-of-words": "encoders.words.one_hot:BagOfWords",
+    "word-vectors": "encoders.words.word_vectors:WordVectors",
     "clip-text": "encoders.text:ClipText",
     "clip-image": "encoders.image:ClipImage",
     "vit": "encoders.image:Vit",
@@ -67,7 +67,7 @@ ENCODERS = {
     "pe-av-audio": "encoders.pe_av:PeAvAudio",
     "pe-av-video": "encoders.pe_av:PeAvVideo",
     "pe-av-image": "encoders.pe_av:PeAvImage",
-    "openai": "encoders.remote:OpenAIEmbeddings",
+    "openai": "encoders.remote.openai_embeddings:OpenAIEmbeddings",
 }
 
 _MEMBERS = ("modality", "describe", "prepare", "encode")

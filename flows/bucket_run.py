@@ -21,8 +21,8 @@ from lancedb.table import Table
 
 from encoders import hardware, registry
 from encoders.errors import EncoderError
-from encoders.frames import FrameChoice
-from encoders.media import Limits
+from encoders.media.frames import FrameChoice
+from encoders.media.kinds import Limits
 from encoders.spaces import load_space
 from encoders.spec import Encoder, Modality, Space, Spec
 from flows import secret_blocks

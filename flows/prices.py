@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from encoders.remote.token_budget import expected_tokens
 from encoders.spec import Encoder, Space
-from encoders.token_budget import expected_tokens
 from tasks.plan import Plan
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from encoders import keys
 from encoders.errors import EncoderError
+from encoders.remote import keys
 
 SCHEME = "secret"
 

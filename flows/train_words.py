@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from encoders import segmentation
-from encoders.cooccurrences import Cooccurrences
 from encoders.errors import EncoderError
-from encoders.glove import Glove, GloveParameters, train_glove
-from encoders.media import Limits
-from encoders.vocabulary import Vocabulary, joined, write_arrays, write_config, write_vocabulary
+from encoders.media.kinds import Limits
 from encoders.weights import digest
-from encoders.word2vec import train_word2vec
-from encoders.word_counts import Counted
-from encoders.word_files import write_vectors
-from encoders.word_vectors import COMPONENT, common_direction, weights_of
+from encoders.words import segmentation
+from encoders.words.cooccurrences import Cooccurrences
+from encoders.words.glove import Glove, GloveParameters, train_glove
+from encoders.words.vocabulary import Vocabulary, joined, write_arrays, write_config, write_vocabulary
+from encoders.words.word2vec import train_word2vec
+from encoders.words.word_counts import Counted
+from encoders.words.word_files import write_vectors
+from encoders.words.word_vectors import COMPONENT, common_direction, weights_of
 from flows.settings import SettingsError, TrainWordsSettings
 from storage.objects import list_source, open_source
 from storage.text_tables import Columns, RowLimits

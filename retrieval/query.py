@@ -11,11 +11,12 @@ import numpy as np
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
-from encoders import pictures, registry, sounds, texts, videos
-from encoders.containers import medium_of
+from encoders import registry
 from encoders.context import fitted
-from encoders.frames import FrameChoice
-from encoders.media import Limits
+from encoders.media import pictures, sounds, texts, videos
+from encoders.media.containers import medium_of
+from encoders.media.frames import FrameChoice
+from encoders.media.kinds import Limits
 from encoders.spec import Encoder, Modality, Space
 from encoders.stacking import alone
 from storage import table as tables

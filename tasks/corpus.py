@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from encoders.errors import EmptyError, MediumError, UnreadableError
-from encoders.media import HEAD, Limits, modality_of, settle, type_of
-from encoders.texts import blocks
-from encoders.word_counts import WordCounts, sentences
+from encoders.media.kinds import HEAD, Limits, modality_of, settle, type_of
+from encoders.media.texts import blocks
+from encoders.words.word_counts import WordCounts, sentences
 from storage.errors import ObjectError
 from storage.text_tables import Columns, RowLimits, text_table_rows
 from tasks.report import MOST_FAILURES

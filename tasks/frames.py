@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from encoders import videos
-from encoders.frames import FrameChoice
-from encoders.media import Limits, Source
+from encoders.media import videos
+from encoders.media.frames import FrameChoice
+from encoders.media.kinds import Limits, Source
 from encoders.spec import Encoder, Modality
 from tasks.segments import Segment
 

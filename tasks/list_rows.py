@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from encoders.media import modality_of
+from encoders.media.kinds import modality_of
 from storage import tables_read
 from storage.errors import ObjectError
 from storage.quarantine import RETRY_SIZE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from encoders import pictures
-from encoders.media import Limits, Source
+from encoders.media import pictures
+from encoders.media.kinds import Limits, Source
 from encoders.spec import Encoder
 from tasks.segments import Segment
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from encoders.media import modality_of, type_of
+from encoders.media.kinds import modality_of, type_of
 from encoders.spec import Modality
 
 FEW = 10  # so few vanished objects are never a sign of a broken listing, as long as something is left

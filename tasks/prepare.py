@@ -12,10 +12,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol, TypeVar
 
-from encoders.frames import FrameChoice
-from encoders.media import Limits, modality_of
+from encoders.media.frames import FrameChoice
+from encoders.media.kinds import Limits, modality_of
+from encoders.media.texts import text_format
 from encoders.spec import Space
-from encoders.texts import text_format
 from storage.errors import ObjectError
 from tasks.isolate import Lost, Workers
 from tasks.kept_rows import KeptRows

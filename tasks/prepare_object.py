@@ -15,10 +15,10 @@ from itertools import count
 from pathlib import Path
 
 from encoders import registry
-from encoders.containers import medium_of
 from encoders.errors import EmptyError, LimitError, MediumError, UnreadableError
-from encoders.frames import FrameChoice
-from encoders.media import Limits, Source
+from encoders.media.containers import medium_of
+from encoders.media.frames import FrameChoice
+from encoders.media.kinds import Limits, Source
 from encoders.spec import Encoder, Modality, Space
 from tasks.frames import frames
 from tasks.patch import patch

@@ -10,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 
 from encoders import registry
-from encoders.containers import medium_of
 from encoders.errors import LimitError, UnreadableError
-from encoders.frames import FrameChoice
-from encoders.media import Limits
+from encoders.media.containers import medium_of
+from encoders.media.frames import FrameChoice
+from encoders.media.kinds import Limits
 from encoders.spec import Encoder, Modality, Space
 from tasks.prepare_object import segments
 from tasks.row_names import kind_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from encoders import texts
-from encoders.charset import is_readable
 from encoders.context import fitted
 from encoders.errors import UnreadableError
-from encoders.media import Limits, Source
+from encoders.media import texts
+from encoders.media.charset import is_readable
+from encoders.media.kinds import Limits, Source
 from encoders.spec import Encoder
 from tasks.segments import Segment
 

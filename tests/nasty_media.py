@@ -18,7 +18,7 @@ import soundfile
 from films import Film
 from PIL import Image, PngImagePlugin
 
-from encoders.media import Limits
+from encoders.media.kinds import Limits
 
 RATE = 16000
 

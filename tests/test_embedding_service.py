@@ -15,10 +15,10 @@ import openai
 import pytest
 from embedding_server import BAD, DROPPED, LOST, Answer, EmbeddingServer, embedding_server, failure, in_seconds, limited, vector_of
 
-from encoders import patience
-from encoders.embedding_answer import AnswerError, GarbledError, read_answer
-from encoders.embedding_service import EmbeddingService, RefusedError
 from encoders.errors import EncoderError
+from encoders.remote import patience
+from encoders.remote.embedding_answer import AnswerError, GarbledError, read_answer
+from encoders.remote.embedding_service import EmbeddingService, RefusedError
 
 TEXTS = ["a dog", "一只狗", "", " x\n", "👩‍👩‍👧‍👦"]
 
@@ -309,14 +309,14 @@ def test_nothing_of_the_environment_is_sent_along(server: EmbeddingServer, monke
 
 def test_a_proxy_of_the_environment_is_used_only_when_asked_for(server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setattr("encoders.embedding_service.FIRST_CONTACT", 0.1)
+    monkeypatch.setattr("encoders.remote.embedding_service.FIRST_CONTACT", 0.1)
     with pytest.raises(EncoderError, match="cannot be reached"):
         service(server, proxies=True).embed(["a"])
     assert server.requests == []
 
 
 def test_an_address_where_nobody_answers_is_told_within_seconds(server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("encoders.embedding_service.FIRST_CONTACT", 0.3)
+    monkeypatch.setattr("encoders.remote.embedding_service.FIRST_CONTACT", 0.3)
     asking = EmbeddingService("http://127.0.0.1:9/v1", "m", 12, patience=600.0)
     began = time.monotonic()
     with pytest.raises(EncoderError, match=r"http://127.0.0.1:9/v1 cannot be reached .*Connection refused"):

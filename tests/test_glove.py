@@ -10,9 +10,9 @@ import pytest
 import torch
 from royal_corpus import royal_sentences
 
-from encoders.cooccurrences import RECORD, Cooccurrences
 from encoders.errors import EncoderError
-from encoders.glove import Glove, GloveParameters, train_glove
+from encoders.words.cooccurrences import RECORD, Cooccurrences
+from encoders.words.glove import Glove, GloveParameters, train_glove
 
 
 def counted_naively(sentences, window):
@@ -38,7 +38,7 @@ def records_of(blocks):
 @pytest.mark.parametrize("pairs", [60, 500, 1_000_000], ids=["many runs", "some runs", "one run"])
 @pytest.mark.parametrize("window", [1, 4, 50])
 def test_cooccurrences_are_those_of_a_double_loop_however_often_memory_ran_full(tmp_path, monkeypatch, pairs, window):
-    monkeypatch.setattr("encoders.cooccurrences._STEP", 8)  # so that parts are cut within these small runs
+    monkeypatch.setattr("encoders.words.cooccurrences._STEP", 8)  # so that parts are cut within these small runs
     sentences = drawn_sentences(words=30, count=60)
     pairs_of = Cooccurrences(tmp_path, 30, window, pairs)
     for start in range(0, len(sentences), 7):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from encoders import keys
 from encoders.errors import EncoderError
+from encoders.remote import keys
 
 
 @pytest.mark.parametrize("name", ["", "OPENAI_API_KEY", "HF_TOKEN", "K", "secret:my-block", "secret:openai2"])

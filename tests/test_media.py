@@ -10,9 +10,10 @@ import nasty_media
 import numpy as np
 import pytest
 
-from encoders import media, pictures, sounds, texts, videos
-from encoders.containers import medium_of
 from encoders.errors import EmptyError, LimitError, MediumError, UnreadableError
+from encoders.media import kinds as media
+from encoders.media import pictures, sounds, texts, videos
+from encoders.media.containers import medium_of
 from encoders.spec import MODALITIES, Modality, Spec
 
 CASES = nasty_media.nasty_media()

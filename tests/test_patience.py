@@ -9,9 +9,9 @@ from email.utils import format_datetime
 
 import pytest
 
-from encoders import patience
 from encoders.errors import EncoderError
-from encoders.patience import PassingError, Patience, Pause, retry_after
+from encoders.remote import patience
+from encoders.remote.patience import PassingError, Patience, Pause, retry_after
 
 
 @pytest.mark.parametrize(

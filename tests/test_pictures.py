@@ -12,8 +12,8 @@ from nasty_media import alpha_ramp, encoded, grey16, noise, orientation, png_hea
 from PIL import Image
 
 from encoders.errors import LimitError, UnreadableError
-from encoders.media import Limits
-from encoders.pictures import decode
+from encoders.media.kinds import Limits
+from encoders.media.pictures import decode
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True})])

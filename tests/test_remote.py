@@ -21,12 +21,12 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from encoders import registry
 from encoders.chunks import chunks
 from encoders.context import fitted
-from encoders.embedding_service import RefusedError
 from encoders.errors import EncoderError, LimitError
+from encoders.remote.embedding_service import RefusedError
+from encoders.remote.token_budget import byte_tokenizer, expected_tokens, requests
 from encoders.spaces import load_space
 from encoders.spec import Spec
 from encoders.stacking import alone, stack
-from encoders.token_budget import byte_tokenizer, expected_tokens, requests
 
 TEXTS = ["a dog", "一只红色的小鸟在雨中唱歌", "x", "a\0b", "tabs\tand\nlines", "👩‍👩‍👧‍👦🏳️‍🌈", "ünïcode é", "<b>&amp;", "word " * 300, "42"]
 
@@ -294,7 +294,8 @@ def test_a_space_names_the_tokenizer_relative_to_its_file(server: EmbeddingServe
 
 
 def test_preparing_imports_neither_torch_nor_the_client():
-    program = "import sys, encoders.remote; print([name for name in ('torch', 'transformers', 'openai', 'httpx2') if name in sys.modules])"
+    heavy = ("torch", "transformers", "openai", "httpx2")
+    program = f"import sys, encoders.remote.openai_embeddings; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 

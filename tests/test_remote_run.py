@@ -16,8 +16,8 @@ from buckets import embed, rows
 from embedding_server import BAD, DROPPED, LOST, Answer, EmbeddingServer, embedding_server, failure, limited, vector_of
 from typer.testing import CliRunner
 
-from encoders import patience
 from encoders.errors import EncoderError
+from encoders.remote import patience
 from flows import cli, display
 from flows.bucket_run import open_run
 from flows.prices import expected

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import rjieba
 
-from encoders import segmentation
 from encoders.errors import EncoderError
-from encoders.segmentation import words
+from encoders.words import segmentation
+from encoders.words.segmentation import words
 
 
 @pytest.mark.parametrize(

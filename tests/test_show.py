@@ -19,7 +19,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from encoders import registry, spaces
-from encoders.media import Limits
+from encoders.media.kinds import Limits
 from encoders.patches import patchify
 from encoders.spectrogram import band_centres
 from flows.show import show_file

@@ -16,8 +16,8 @@ import soundfile
 from nasty_media import cover, packed, silent_video, sweep, wave, with_data_length
 
 from encoders.errors import EmptyError, LimitError, UnreadableError
-from encoders.media import Limits
-from encoders.sounds import Window, windows
+from encoders.media.kinds import Limits
+from encoders.media.sounds import Window, windows
 
 RATE = 16000
 
@@ -243,7 +243,7 @@ def test_three_hours_take_the_memory_of_a_minute(tmp_path):
     program = """
 import resource, sys
 from pathlib import Path
-from encoders.sounds import windows
+from encoders.media.sounds import windows
 count = sum(1 for _ in windows(Path(sys.argv[1]), 16000, 160000))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

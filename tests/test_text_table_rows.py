@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.media import modality_of
+from encoders.media.kinds import modality_of
 from storage.errors import ObjectError
 from storage.text_tables import Columns, RowLimits, text_table_rows
 from tasks.row_names import file_of, is_row, kind_of, row_uri

@@ -11,10 +11,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from encoders.charset import charset_of
 from encoders.errors import EmptyError, LimitError, UnreadableError
-from encoders.media import Limits
-from encoders.texts import BLOCK, blocks, text_format
+from encoders.media.charset import charset_of
+from encoders.media.kinds import Limits
+from encoders.media.texts import BLOCK, blocks, text_format
 
 GERMAN = "Der Bär läuft über die Brücke, „so schön“ – 5 €.\r\nZweite Zeile.\n"
 CHINESE = "今天天气很好，我们去公园散步。\n你喜欢春天吗？我喜欢！"
@@ -54,8 +54,8 @@ def test_the_encoding_is_that_of_the_whole_text_not_of_its_first_block():
 def test_characters_that_lie_across_blocks_are_whole(size, encoding, monkeypatch):
     text = CHINESE * 40 + "🐕" + "x" * 5
     expected_charset = charset_of([text.encode(encoding)])[0]
-    monkeypatch.setattr("encoders.texts.charset_of", lambda _: (expected_charset, "strict"))
-    monkeypatch.setattr("encoders.texts.BLOCK", size)
+    monkeypatch.setattr("encoders.media.texts.charset_of", lambda _: (expected_charset, "strict"))
+    monkeypatch.setattr("encoders.media.texts.BLOCK", size)
     assert whole(text.encode(encoding)) == text
 
 
@@ -160,7 +160,7 @@ def test_of_html_comes_what_a_reader_sees(page):
 def test_html_is_the_same_however_it_is_cut_into_blocks(size, monkeypatch):
     page = "\n".join(page for page in PAGES if not page.startswith("end in")) * 3
     expected = whole(page.encode(), "a.html")
-    monkeypatch.setattr("encoders.texts.BLOCK", size)
+    monkeypatch.setattr("encoders.media.texts.BLOCK", size)
     assert whole(page.encode(), "a.html") == expected
 
 
@@ -209,7 +209,7 @@ def test_any_tag_soup_gives_text_or_a_medium_error():
 )
 def test_endless_markup_takes_no_time_that_grows_with_the_square_of_its_length(part):
     program = (
-        "import sys\nfrom encoders.texts import blocks\nfrom encoders.errors import MediumError\n"
+        "import sys\nfrom encoders.media.texts import blocks\nfrom encoders.errors import MediumError\n"
         "try:\n    sum(map(len, blocks(eval(sys.argv[1]) * (600_000 // len(eval(sys.argv[1]))), 'a.html')))\nexcept MediumError:\n    pass"
     )
     subprocess.run([sys.executable, "-c", program, repr(part)], check=True, timeout=8)

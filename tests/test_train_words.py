@@ -17,10 +17,10 @@ from gensim.models import Word2Vec
 from royal_corpus import royal_sentences
 
 from encoders import registry
-from encoders.media import Limits
+from encoders.media.kinds import Limits
 from encoders.spaces import load_space
 from encoders.stacking import alone
-from encoders.vocabulary import VECTORS, Vocabulary, mapped
+from encoders.words.vocabulary import VECTORS, Vocabulary, mapped
 from flows.drive import drive
 from flows.settings import EmbedSettings, SettingsError, train_words_settings
 from flows.train_words import good_enough, train_words

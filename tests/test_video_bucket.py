@@ -18,9 +18,10 @@ from PIL import Image
 from tiny_clips import Clip, Deaf, Plain, Sound
 from typer.testing import CliRunner
 
-from encoders import pictures, registry, sounds, videos
-from encoders.frames import FrameChoice
-from encoders.media import Limits
+from encoders import registry
+from encoders.media import pictures, sounds, videos
+from encoders.media.frames import FrameChoice
+from encoders.media.kinds import Limits
 from encoders.spec import Space
 from flows import settings
 from flows.cli import app

@@ -16,10 +16,10 @@ import pytest
 from films import BRIGHT, DARK, Film
 from nasty_media import cover, encoded, noise, smooth, sweep, wave
 
-from encoders import containers, frames, hdr, videos
 from encoders.errors import EmptyError, LimitError, MediumError, UnreadableError
-from encoders.frames import FrameChoice
-from encoders.media import Limits
+from encoders.media import containers, frames, hdr, videos
+from encoders.media.frames import FrameChoice
+from encoders.media.kinds import Limits
 from encoders.spec import Modality, Spec
 
 RATE, WINDOW = 16_000, 8_000
@@ -134,7 +134,7 @@ def test_the_sound_is_what_a_sound_file_of_it_gives():
     film = Film("matroska", audio="pcm_s16le", sampling_rate=44_100)
     with av.open(io.BytesIO(film.bytes())) as file:
         samples = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
-    from encoders.sounds import windows
+    from encoders.media.sounds import windows
 
     expected = list(windows(wave(samples, 44_100), RATE, WINDOW))
     found = parts(film.bytes(), "audio")
@@ -145,7 +145,7 @@ def test_the_sound_is_what_a_sound_file_of_it_gives():
 
 
 def test_a_short_gap_in_the_sound_is_silence_and_a_long_one_separates_two_sounds():
-    from encoders.sound_track import SoundTrack
+    from encoders.media.sound_track import SoundTrack
 
     tone = np.ones(RATE, np.float32)
     track = SoundTrack(RATE, WINDOW)
@@ -156,7 +156,7 @@ def test_a_short_gap_in_the_sound_is_silence_and_a_long_one_separates_two_sounds
 
 
 def test_drift_between_clock_and_samples_never_exceeds_a_twentieth_of_a_second():
-    from encoders.sound_track import SoundTrack
+    from encoders.media.sound_track import SoundTrack
 
     for speed in (0.99, 1.01):
         track, time = SoundTrack(RATE, WINDOW), 0.0
@@ -521,8 +521,8 @@ def test_twenty_minutes_take_the_memory_of_one(tmp_path):
     program = """
 import resource, sys
 from pathlib import Path
-from encoders import videos
-from encoders.frames import FrameChoice
+from encoders.media import videos
+from encoders.media.frames import FrameChoice
 from encoders.spec import Spec
 sound = Spec("s", "audio", 8, "samples", preprocessing={"sampling_rate": 16000, "window_samples": 160000})
 specs = {"image": Spec("p", "image", 8, "pixels"), "audio": sound}

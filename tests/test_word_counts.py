@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from encoders.word_counts import LONGEST_SENTENCE, WordCounts, sentences
+from encoders.words.word_counts import LONGEST_SENTENCE, WordCounts, sentences
 
 
 def test_a_sentence_ends_at_its_punctuation_or_its_line():

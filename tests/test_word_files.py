@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
-from encoders import registry, word_files
+from encoders import registry
 from encoders.errors import EncoderError
-from encoders.vocabulary import VECTORS, VOCABULARY, Vocabulary, joined, mapped, write_vocabulary
 from encoders.weights import digest
-from encoders.word_files import convert, dimension_of
+from encoders.words import word_files
+from encoders.words.vocabulary import VECTORS, VOCABULARY, Vocabulary, joined, mapped, write_vocabulary
+from encoders.words.word_files import convert, dimension_of
 
 WORDS = ["the", ",", "of", "Queen", "queen", "红色", "naïve", "x" * 300, "1990s", "</s>"]
 
@@ -169,7 +170,7 @@ def test_a_vocabulary_is_found_word_by_word(tmp_path):
 
 
 def test_words_whose_hashes_collide_are_still_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr("encoders.vocabulary.hashes", lambda words: np.array([len(word) % 2 for word in words], np.uint64))
+    monkeypatch.setattr("encoders.words.vocabulary.hashes", lambda words: np.array([len(word) % 2 for word in words], np.uint64))
     write_vocabulary(tmp_path, *joined(["a", "bb", "c", "dd", "eee"]))
     assert Vocabulary(tmp_path).rows(["eee", "dd", "a", "c", "bb", "zz", "z"]).tolist() == [4, 3, 0, 2, 1, -1, -1]
 

@@ -20,7 +20,7 @@ from encoders import registry
 from encoders.context import fitted
 from encoders.errors import EmptyError, EncoderError
 from encoders.stacking import alone, stack
-from encoders.word_vectors import common_direction
+from encoders.words.word_vectors import common_direction
 
 TEXT = "The king and the queen sat by the river bank"
 TEXTS = [TEXT, "a small red bird sings in the rain", "river bank", "一只红色的小鸟在雨中唱歌", "42"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from encoders import segmentation
-from encoders.vocabulary import joined, write_config, write_vocabulary
-from encoders.word_files import write_vectors
+from encoders.words import segmentation
+from encoders.words.vocabulary import joined, write_config, write_vocabulary
+from encoders.words.word_files import write_vectors
 
 TEXT = """
 the of and to in a is that it was for on are as with his they at be this from have or by one had not but what all were when we there can

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from encoders.frames import Canvas, Frame
+from encoders.media.frames import Canvas, Frame
 
 
 class ClipMaker:

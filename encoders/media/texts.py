@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import chain
 
-from encoders.charset import charset_of, is_readable
 from encoders.errors import EmptyError, LimitError, UnreadableError
-from encoders.media import HEAD, Limits, Source, check_bytes, modality_of, open_source, type_of
+from encoders.media.charset import charset_of, is_readable
+from encoders.media.kinds import HEAD, Limits, Source, check_bytes, modality_of, open_source, type_of
 
 BLOCK = 2**16
 """Bytes that are read at once, and so about the number of characters in a block."""
@@ -39,7 +39,7 @@ def blocks(source: Source, name: str, limits: Limits | None = None) -> Iterator[
     Plain text and Markdown come as they are, line ends included, without a byte order mark: character offsets into the joined
     blocks are offsets into the decoded object. Of HTML comes what a reader sees, and offsets are offsets into that: tags,
     comments, scripts and styles are gone, entities are characters, runs of white space are one space (but in <pre>), and block
-    elements begin a new line. The encoding is found as `encoders.charset.charset_of` tells; bytes that do not fit it become
+    elements begin a new line. The encoding is found as `encoders.media.charset.charset_of` tells; bytes that do not fit it become
     U+FFFD.
 
     Parameters

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.segmentation import words
+from encoders.words.segmentation import words
 
 MOST_COUNTED = 2**20
 LONGEST_SENTENCE = 1000
@@ -26,7 +26,7 @@ def sentences(blocks: Iterable[str]) -> Iterator[list[str]]:
 
     Parameters
     ----------
-    blocks : the text; see `encoders.texts.blocks`.
+    blocks : the text; see `encoders.media.texts.blocks`.
     """
     for text in _pieces(blocks):
         found = [word.lower() for word in words(text)]

@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
-from encoders.containers import decoder, open_container, packets, picture_stream, refuse_cut_short, sound_stream
 from encoders.errors import EmptyError, LimitError, UnreadableError
-from encoders.media import Limits, Source, check_bytes, open_source
-from encoders.sound_windows import Cutter, Window
+from encoders.media.containers import decoder, open_container, packets, picture_stream, refuse_cut_short, sound_stream
+from encoders.media.kinds import Limits, Source, check_bytes, open_source
+from encoders.media.sound_windows import Cutter, Window
 
 __all__ = ["Window", "mono", "windows"]
 

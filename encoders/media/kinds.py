@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from encoders.errors import EmptyError, LimitError, UnreadableError
-from encoders.signatures import HEAD, sniff
+from encoders.media.signatures import HEAD, sniff
 from encoders.spec import MODALITIES, Modality
 
 __all__ = [

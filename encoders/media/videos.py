@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import av
 import numpy as np
 
-from encoders.clips import ClipMaker
-from encoders.containers import decoder, open_container, packets, picture_stream, refuse_cut_short, sound_stream
 from encoders.errors import EmptyError, LimitError, UnreadableError
-from encoders.frames import Canvas, Frame, FrameChoice, FrameChooser, check_pixels
-from encoders.media import Limits, Source, check_bytes, open_source
-from encoders.sound_track import SoundTrack
-from encoders.sounds import mono
+from encoders.media.clips import ClipMaker
+from encoders.media.containers import decoder, open_container, packets, picture_stream, refuse_cut_short, sound_stream
+from encoders.media.frames import Canvas, Frame, FrameChoice, FrameChooser, check_pixels
+from encoders.media.kinds import Limits, Source, check_bytes, open_source
+from encoders.media.sound_track import SoundTrack
+from encoders.media.sounds import mono
 from encoders.spec import Modality, Spec
 
 _PROMISING = ("mov", "matroska", "avi", "flv", "asf")  # containers whose header states a length; others are asked what they have

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from encoders.charset import is_text
+from encoders.media.charset import is_text
 
 HEAD = 4096
 """Bytes that `sniff` looks at."""

@@ -10,9 +10,9 @@ import numpy as np
 
 from encoders.errors import EncoderError
 from encoders.spec import Spec
-from encoders.vocabulary import VECTORS, Vocabulary, mapped
 from encoders.weights import digest, read_json
-from encoders.words import WordEncoder, folder_of, locate, opened, word_preprocessing
+from encoders.words.bag import WordEncoder, folder_of, locate, opened, word_preprocessing
+from encoders.words.vocabulary import VECTORS, Vocabulary, mapped
 
 WEIGHTINGS = ("sif", "idf", "mean")
 COMPONENT = "component.safetensors"

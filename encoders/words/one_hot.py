@@ -9,9 +9,9 @@ import numpy as np
 
 from encoders.errors import EncoderError
 from encoders.spec import Spec
-from encoders.vocabulary import Vocabulary, hashes
 from encoders.weights import digest
-from encoders.words import WordEncoder, folder_of, locate, opened, word_preprocessing
+from encoders.words.bag import WordEncoder, folder_of, locate, opened, word_preprocessing
+from encoders.words.vocabulary import Vocabulary, hashes
 
 MOST = 2**16
 """Longest vector: at 65,536 numbers a row of a table takes 128 kB."""

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from encoders.errors import LimitError, UnreadableError
-from encoders.media import Limits, Source, check_bytes, is_cut_short, open_source
+from encoders.media.kinds import Limits, Source, check_bytes, is_cut_short, open_source
 
 # Only these decoders may run: no PostScript, no PDF, no format that nobody tested here.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from encoders.sound_windows import Cutter, Window
+from encoders.media.sound_windows import Cutter, Window
 
 _SLACK = 0.05  # seconds that clock and count of samples may differ; Matroska and FLV round to milliseconds, and nobody hears it
 

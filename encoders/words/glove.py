@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from encoders.cooccurrences import RECORD
 from encoders.errors import EncoderError
+from encoders.words.cooccurrences import RECORD
 
 
 @dataclass(frozen=True)

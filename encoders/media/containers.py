@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import av
 
 from encoders.errors import EmptyError, UnreadableError
-from encoders.media import HEAD, Source, is_cut_short, open_source, settle, sniff
+from encoders.media.kinds import HEAD, Source, is_cut_short, open_source, settle, sniff
 from encoders.spec import Modality
 
 # Playlists, concatenations and image sequences are left out: FFmpeg would fetch other files and addresses for them.

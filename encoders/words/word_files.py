@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from encoders.errors import EncoderError
-from encoders.vocabulary import VECTORS, write_config, write_vocabulary
+from encoders.words.vocabulary import VECTORS, write_config, write_vocabulary
 
 SUFFIXES = (".txt", ".vec", ".bin")
 
@@ -51,7 +51,7 @@ def dimension_of(path: Path) -> int:
 
 
 def converted(path: Path, digest: str) -> Path:
-    """The folder (see `encoders.vocabulary`) made from a file of word vectors: in the user's cache, made at first use.
+    """The folder (see `encoders.words.vocabulary`) made from a file of word vectors: in the user's cache, made at first use.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from encoders.word_counts import Counted
+from encoders.words.word_counts import Counted
 
 METHODS = ("skip-gram", "cbow")
 

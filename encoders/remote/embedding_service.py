@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoders.embedding_answer import AnswerError, GarbledError, read_answer
 from encoders.errors import EncoderError, MediumError
-from encoders.patience import PassingError, Patience, Pause, retry_after
+from encoders.remote.embedding_answer import AnswerError, GarbledError, read_answer
+from encoders.remote.patience import PassingError, Patience, Pause, retry_after
 
 if TYPE_CHECKING:
     from httpx2 import Client, Request, Response

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from encoders import keys
 from encoders.context import room
-from encoders.embedding_service import OPENAI, EmbeddingService, RefusedError
 from encoders.errors import EncoderError, LimitError
 from encoders.prompts import prompt_of
+from encoders.remote import keys
+from encoders.remote.embedding_service import OPENAI, EmbeddingService, RefusedError
+from encoders.remote.token_budget import SPECIAL_TOKENS, byte_tokenizer, requests
 from encoders.spec import Modality, Spec
-from encoders.token_budget import SPECIAL_TOKENS, byte_tokenizer, requests
 from encoders.tokenizer import chunking, read_tokenizer
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from encoders.errors import LimitError
-from encoders.hdr import to_standard
-from encoders.media import Limits
+from encoders.media.hdr import to_standard
+from encoders.media.kinds import Limits
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _BT709 = 1  # SWS_CS_ITU709

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from encoders import segmentation, weights, word_files
+from encoders import weights
 from encoders.errors import EmptyError, EncoderError
 from encoders.spec import Modality, Spec
 from encoders.tokenizer import chunking
-from encoders.vocabulary import KIND
+from encoders.words import segmentation, word_files
+from encoders.words.vocabulary import KIND
 
 CHUNK = 256  # words, about a page, of which a mean still says something
 _LONGEST_CHUNK = 2**16

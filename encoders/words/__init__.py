@@ -1,0 +1,1 @@
+"""Encoders of single words, and how their vectors are trained and kept."""
