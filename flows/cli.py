@@ -5,16 +5,15 @@ Exit code 0: done as asked; 1: done, but below the floor or out of balance; 2: r
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
+
+from flows import cli_quarantine
+from flows.command import Database, Json, TableName, print_json, refusing
 
 app = typer.Typer(
     help="Every picture, sound, video and text of a bucket as a vector in one shared space, in a table.",
@@ -23,44 +22,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-quarantine_app = typer.Typer(help="Objects that could not be embedded: see them, try them again, forget them.", no_args_is_help=True)
-app.add_typer(quarantine_app, name="quarantine")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-TableName = Annotated[str, typer.Option("--table", help="Table in the database.")]
-Database = Annotated[str, typer.Argument(help="LanceDB database: a folder or an object-store URL.")]
+app.add_typer(cli_quarantine.app, name="quarantine")
 
 
 def main() -> None:
     """Entry point of the command."""
     app()
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Turn what the ask or the surroundings got wrong into one line and exit code 2."""
-    from encoders.errors import EncoderError, MediumError
-    from flows.settings import SettingsError
-    from retrieval.query import QueryError
-    from storage.errors import StorageError
-    from tasks.isolate import WorkerStartError
-    from tasks.plan import RefusedError
-
-    try:
-        yield
-    except (SettingsError, EncoderError, MediumError, StorageError, RefusedError, QueryError, WorkerStartError, OSError) as problem:
-        fail(str(problem))
-
-
-def fail(message: str) -> NoReturn:
-    """Print one message to stderr and leave with exit code 2."""
-    print(f"sensorium: {message}", file=sys.stderr)  # noqa: T201 - this is the command's voice
-    raise typer.Exit(2)
-
-
-def print_json(value: Any) -> None:
-    """One JSON value on stdout, in UTF-8 whatever the terminal says."""
-    sys.stdout.buffer.write(json.dumps(value, ensure_ascii=False, default=str).encode() + b"\n")
 
 
 @app.command()
@@ -311,67 +278,6 @@ def print_version(as_json: Json = False) -> None:
     """The version of Sensorium."""
     number = version("sensorium")
     print_json({"version": number}) if as_json else typer.echo(number)
-
-
-@quarantine_app.command("list")
-def quarantine_list(database: Database, table: TableName = "media", as_json: Json = False) -> None:
-    """Every object in quarantine, with stage, reason, attempts, first and last time."""
-    with refusing():
-        from flows import display
-        from storage import quarantine as held
-        from storage.table import connect
-
-        rows = held.load(connect(database, must_exist=True), table).sort("uri").to_dicts()
-        if as_json:
-            print_json(rows)
-        else:
-            display.show_quarantine(rows)
-
-
-Uris = Annotated[list[str] | None, typer.Option("--uri", help="Only this object; may be given several times.")]
-Reason = Annotated[str | None, typer.Option(help="Only objects of this reason.")]
-
-
-@quarantine_app.command("retry")
-def quarantine_retry(
-    database: Database,
-    table: TableName = "media",
-    reason: Reason = None,
-    uri: Uris = None,
-    later: Annotated[bool, typer.Option("--later", help="Only mark them; the next run tries them.")] = False,
-    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Try objects in quarantine again: all, by reason, or by URI; at once, with the settings of the last run of their source."""
-    with refusing():
-        from flows import display
-        from flows import quarantine_retry as retry
-        from flows.drive import drive
-
-        marked = retry.mark(database, table, reason, uri)
-        runs = [] if later or not marked else retry.settings_of_sources(database, table, marked)
-        outcomes = [drive(asked, direct=direct) for asked in runs]
-        if as_json:
-            print_json({"marked": len(marked), "runs": [account.to_dict() for account, _, _ in outcomes]})
-        else:
-            display.out.print(f"{len(marked)} objects are tried again {'by the next run' if not runs else 'now'}")
-            for account, verdict, _ in outcomes:
-                display.show_account(account, verdict)
-    if not all(good for _, _, good in outcomes):
-        raise typer.Exit(1)
-
-
-@quarantine_app.command("forget")
-def quarantine_forget(
-    database: Database, table: TableName = "media", reason: Reason = None, uri: Uris = None, as_json: Json = False
-) -> None:
-    """Strike objects off the quarantine; the next run that lists them takes them for new."""
-    with refusing():
-        from flows import display
-        from flows import quarantine_retry as retry
-
-        gone = retry.forget(database, table, reason, uri)
-        print_json({"forgotten": len(gone)}) if as_json else display.out.print(f"{len(gone)} objects forgotten")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""What every command of `sensorium` has in common: refusals of one line, JSON for machines, and the names of its arguments."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+TableName = Annotated[str, typer.Option("--table", help="Table in the database.")]
+Database = Annotated[str, typer.Argument(help="LanceDB database: a folder or an object-store URL.")]
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what the ask or the surroundings got wrong into one line and exit code 2."""
+    from encoders.errors import EncoderError, MediumError
+    from flows.settings import SettingsError
+    from retrieval.query import QueryError
+    from storage.errors import StorageError
+    from tasks.isolate import WorkerStartError
+    from tasks.plan import RefusedError
+
+    try:
+        yield
+    except (SettingsError, EncoderError, MediumError, StorageError, RefusedError, QueryError, WorkerStartError, OSError) as problem:
+        fail(str(problem))
+
+
+def fail(message: str) -> NoReturn:
+    """Print one message to stderr and leave with exit code 2."""
+    print(f"sensorium: {message}", file=sys.stderr)  # noqa: T201 - this is the command's voice
+    raise typer.Exit(2)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout, in UTF-8 whatever the terminal says."""
+    sys.stdout.buffer.write(json.dumps(value, ensure_ascii=False, default=str).encode() + b"\n")
