@@ -118,9 +118,8 @@ class BucketRun:
         with ExitStack() as stack:
             stack.callback(self._kept.close)
             stack.enter_context(sole_writer(self.settings.database, self.settings.table))
-            self.table = self.table or table.create(
-                self.db, self.settings.table, self.space.to_json(), self.space.generation, self.space.dimension
-            )
+            if self.table is None:
+                self.table = table.create(self.db, self.settings.table, self.space.to_json(), self.space.generation, self.space.dimension)
             upkeep.sweep(self.table)
             scratch = stack.enter_context(scratch_folder(self.settings.scratch))
             limits = self.settings.limits

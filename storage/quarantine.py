@@ -13,7 +13,7 @@ from lancedb.table import Table
 from storage.faults import told
 from storage.replace import replace, scan
 from storage.schema import QUARANTINE
-from storage.table import open_table, under
+from storage.table import open_beside, open_table, under
 
 FAILURE = ("uri", "etag", "size", "stage", "reason", "error")
 RETRY_SIZE = -1  # no object has this size, so the next run's diff takes the object for changed
@@ -51,8 +51,7 @@ def record(db: lancedb.DBConnection, name: str, failures: pl.DataFrame, generati
         last_failed=pl.lit(now),
         generation=pl.lit(generation),
     )
-    with told(f"creating the quarantine of table {name!r}"):
-        table = open_table(db, table_name(name)) or db.create_table(table_name(name), schema=QUARANTINE)
+    table = open_beside(db, table_name(name), QUARANTINE)
     _replace(table, entries["uri"].to_list(), entries)
 
 

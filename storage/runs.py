@@ -15,7 +15,7 @@ from lancedb.table import Table
 from storage.faults import told
 from storage.replace import replace
 from storage.schema import RUNS
-from storage.table import open_table
+from storage.table import open_beside, open_table
 
 FIGURES = ("listed", "embedded", "unchanged", "quarantined", "deleted", "segments", "encoded", "reused", "version")
 
@@ -27,8 +27,7 @@ def table_name(name: str) -> str:
 
 def start(db: lancedb.DBConnection, name: str, run: str, source: str, *, space: str = "", generation: str = "") -> None:
     """Write down that a run has begun: what is left of it if it is killed."""
-    with told(f"creating the runs of table {name!r}"):
-        table = open_table(db, table_name(name)) or db.create_table(table_name(name), schema=RUNS)
+    table = open_beside(db, table_name(name), RUNS)
     _write(table, {"run": run, "source": source, "space": space, "generation": generation, "started": datetime.now(UTC)})
 
 
@@ -37,8 +36,7 @@ def finish(db: lancedb.DBConnection, name: str, account: Mapping[str, Any]) -> N
 
     The main figures become columns, the whole account is kept as JSON.
     """
-    with told(f"creating the runs of table {name!r}"):
-        table = open_table(db, table_name(name)) or db.create_table(table_name(name), schema=RUNS)
+    table = open_beside(db, table_name(name), RUNS)
     now = datetime.now(UTC)
     begun = _load(table).filter(pl.col("run") == account["run"])["started"]
     entry = {key: account[key] for key in ("run", "source", "space", "generation", "balanced", *FIGURES) if account.get(key) is not None}

@@ -64,6 +64,15 @@ def open_table(db: lancedb.DBConnection, name: str) -> Table | None:
             raise
 
 
+def open_beside(db: lancedb.DBConnection, name: str, schema: pa.Schema) -> Table:
+    """A table of other things than vectors (quarantine, runs, table files read), made if it is not there."""
+    table = open_table(db, name)  # never `or`: a table without rows is false
+    if table is not None:
+        return table
+    with told(f"creating table {name!r}"):
+        return db.create_table(name, schema=schema)
+
+
 def index_text(table: Table) -> None:
     """Full text over chunks and captions, once per table: Chinese is found, and no language's stop words are lost."""
     with told(f"indexing the text of table {table.name!r}"):

@@ -17,7 +17,7 @@ import pyarrow as pa
 from storage.faults import told
 from storage.replace import replace, scan
 from storage.schema import TABLES_READ
-from storage.table import open_table, under
+from storage.table import open_beside, open_table, under
 
 READ = ("uri", "etag", "size", "modified", "columns", "rows", "digest")
 
@@ -49,8 +49,7 @@ def record(db: lancedb.DBConnection, name: str, files: pl.DataFrame, gone: Seque
     """Remember files that were read (columns `READ`), and forget those in `gone`."""
     if files.is_empty() and not gone:
         return
-    with told(f"creating the table files of table {name!r}"):
-        table = open_table(db, table_name(name)) or db.create_table(table_name(name), schema=TABLES_READ)
+    table = open_beside(db, table_name(name), TABLES_READ)
     keys = [*gone]
     rows = None
     if not files.is_empty():

@@ -85,6 +85,13 @@ def test_released_objects_are_gone_and_others_stay(db: lancedb.DBConnection) -> 
     assert quarantine.load(db, "media")["uri"].to_list() == AWKWARD[2:]
 
 
+def test_a_quarantine_that_was_emptied_takes_objects_again(db: lancedb.DBConnection) -> None:
+    quarantine.record(db, "media", failures("a"), "g1")
+    quarantine.release(db, "media", ["a"])
+    quarantine.record(db, "media", failures("b"), "g1")
+    assert quarantine.load(db, "media")["uri"].to_list() == ["b"]
+
+
 def test_a_source_sees_its_own_objects_alone(db: lancedb.DBConnection) -> None:
     quarantine.record(db, "media", failures("/a_b/x", "/aXb/x", "/a_b", "/a_bc"), "g1")
     assert sorted(quarantine.load(db, "media", "/a_b")["uri"]) == ["/a_b", "/a_b/x"]

@@ -89,3 +89,9 @@ def test_an_account_without_a_start_or_with_figures_missing_is_kept_all_the_same
     runs.finish(db, "media", {"run": "r1", "source": "s3://bucket", "skipped": {}, "balanced": False})
     run = runs.latest(db, "media").row(0, named=True)
     assert (run["state"], run["listed"], run["skipped"], run["balanced"]) == ("finished", None, 0, False)
+
+
+def test_a_run_starts_where_another_was_killed_before_it_wrote_its_first_row(db: lancedb.DBConnection) -> None:
+    db.create_table("media_runs", schema=schema.RUNS)
+    runs.start(db, "media", "r1", "s3://bucket")
+    assert runs.latest(db, "media")["run"].to_list() == ["r1"]
