@@ -14,7 +14,7 @@ from encoders.pooling import unwrap
 from encoders.pretrained import Pretrained, read_model, setting
 from encoders.spec import Modality, Spec
 from encoders.spectrogram import kaldi_fbank, mel_patches, normalise
-from encoders.weights import digest, locate, read_json
+from encoders.weights import locate, origin, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,12 +76,9 @@ class Ast(SoundEncoder):
             modality=cls.modality,
             dimension=head[0] if head else setting(folder, "hidden_size"),
             inputs="mel patches",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing={**how, "window_samples": window_length(window_samples, heard(how))},
             pooling="projection" if head else "pooler",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:

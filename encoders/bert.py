@@ -14,7 +14,7 @@ from encoders.sentence_transformers import check_modules, read_dense, stored_poo
 from encoders.spec import Spec
 from encoders.text import TextEncoder
 from encoders.tokenizer import positions, text_preprocessing
-from encoders.weights import digest, locate, read_json
+from encoders.weights import locate, origin, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,9 +66,6 @@ class Bert(TextEncoder):
             modality=cls.modality,
             dimension=_dimension(folder, dimension),
             inputs="tokens",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing=text_preprocessing(
                 folder,
                 _longest(folder, context),
@@ -77,7 +74,7 @@ class Bert(TextEncoder):
                 prompts=prompts(folder, query_prompt, document_prompt, stored_prompts),
             ),
             pooling=_pooling(folder, pooling),
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def load(self, folder: Path) -> Module:

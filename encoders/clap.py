@@ -20,7 +20,7 @@ from encoders.spec import Spec
 from encoders.spectrogram import log_mel_of
 from encoders.text import TextEncoder
 from encoders.tokenizer import text_preprocessing
-from encoders.weights import digest, locate, read_json
+from encoders.weights import locate, origin, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,12 +55,9 @@ class ClapAudio(SoundEncoder):
             modality=cls.modality,
             dimension=int(setting(folder, "projection_dim")),
             inputs="mel",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing={**how, "window_samples": window_length(window_samples, longest, longest)},
             pooling="projection",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:
@@ -113,12 +110,9 @@ class ClapText(TextEncoder):
             modality=cls.modality,
             dimension=int(setting(folder, "projection_dim")),
             inputs="tokens",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing=text_preprocessing(folder, longest, chunk, overlap),
             pooling="projection",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def load(self, folder: Path) -> Module:

@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from encoders.chunks import Chunk, chunks
+from encoders.errors import LimitError
 from encoders.prompts import Role, prompt_of
 from encoders.spec import Encoder
 
@@ -40,6 +41,18 @@ def fitted(encoder: Encoder, blocks: Iterable[str], role: Role = "document") -> 
 def room(tokenizer: Tokenizer, context: int, prompt: str = "") -> int:
     """Tokens of a text that fit a context beside the special ones and a prompt."""
     return context - tokenizer.num_special_tokens_to_add(False) - len(tokenizer.encode(prompt, add_special_tokens=False).ids)
+
+
+def refuse_blank(text: str) -> None:
+    """ValueError for a text that has no vector."""
+    if not text.strip():
+        raise ValueError("a text of no characters, or of blanks alone, has no vector; leave it out")
+
+
+def refuse_longer(tokens: int, context: int) -> None:
+    """LimitError for more tokens than a model reads: nothing is ever cut off."""
+    if tokens > context:
+        raise LimitError("too many tokens", f"the text has {tokens} tokens, the model reads {context}; cut it into chunks first")
 
 
 @lru_cache(maxsize=1)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from encoders.errors import EncoderError
-from encoders.image import CONVOLUTIONAL, PictureEncoder
-from encoders.patches import resize_and_crop
+from encoders.image import CONVOLUTIONAL, PictureEncoder, scaled
+from encoders.patches import prepared_square
 from encoders.pooling import unwrap
 from encoders.pretrained import read_model, setting
 from encoders.processor import picture_preprocessing
 from encoders.resnet import read_resnet, resnet_dimension
 from encoders.spec import Spec
-from encoders.weights import digest, locate, read_json
+from encoders.weights import Origin, locate, origin, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,25 +42,23 @@ class ConvolutionalEncoder(PictureEncoder):
         -------
         {"pixels": uint8 (crop, crop, 3)}
         """
-        how = self.spec.preprocessing
-        return {"pixels": resize_and_crop(medium, how["crop"], how["resample"], how["fit"], edge=how["size"])}
+        return {"pixels": prepared_square(medium, self.spec.preprocessing)}
 
     def pixels(self, patches: Tensor, model: Module) -> Tensor:
         """The model's input (n, 3, crop, crop) from uint8 pictures (n, crop, crop, 3): (pixel / 255 - mean) / std."""
-        return self.scaled(patches.permute(0, 3, 1, 2), model)
+        return scaled(patches.permute(0, 3, 1, 2), self.spec.preprocessing, model)
 
     @classmethod
-    def spec_of(cls, folder: Path, place: Mapping[str, Any], dimension: int, pooling: str) -> Spec:
-        """The spec of a checkpoint's folder; `place` says where it is from: weights, revision, licence."""
+    def spec_of(cls, folder: Path, source: Origin, dimension: int, pooling: str) -> Spec:
+        """The spec of a checkpoint's folder."""
         return Spec(
             encoder=cls.name,
             modality=cls.modality,
             dimension=dimension,
             inputs="pixels",
-            digest=digest(folder),
             preprocessing=picture_preprocessing(folder),
             pooling=pooling,
-            **place,
+            **source,
         )
 
 
@@ -79,8 +77,7 @@ class ResNet(ConvolutionalEncoder):
         """
         check_pooling(pooling, RESNET_POOLINGS)
         folder = locate(weights, revision)
-        place = {"weights": weights, "revision": revision, "licence": licence}
-        return cls.spec_of(folder, place, resnet_dimension(folder), pooling)
+        return cls.spec_of(folder, origin(folder, weights, revision, licence), resnet_dimension(folder), pooling)
 
     def load(self, folder: Path) -> Module:
         """The network without its classifier."""
@@ -105,8 +102,7 @@ class ConvNext(ConvolutionalEncoder):
         kind = read_json(folder, "config.json").get("model_type", "no named model")
         if kind not in _CONVNEXTS:
             raise EncoderError(f"{folder} holds {kind}, and convnext takes {', '.join(_CONVNEXTS)}; try vit, resnet or clip-image")
-        place = {"weights": weights, "revision": revision, "licence": licence}
-        return cls.spec_of(folder, place, int(setting(folder, "hidden_sizes")[-1]), "pooler")
+        return cls.spec_of(folder, origin(folder, weights, revision, licence), int(setting(folder, "hidden_sizes")[-1]), "pooler")
 
     def load(self, folder: Path) -> Module:
         """The network without its classifier."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from encoders.clip import check_clip_like, dimension, is_clip_like, read_half
 from encoders.errors import EncoderError
-from encoders.patches import patchify, resize_and_crop
+from encoders.patches import patchify, prepared_square
 from encoders.pooling import pool_patches, unwrap
 from encoders.pretrained import Pretrained, read_model, setting
 from encoders.processor import picture_preprocessing
 from encoders.spec import Modality, Spec
-from encoders.weights import digest, locate, read_json
+from encoders.weights import locate, origin, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class PictureEncoder(Pretrained):
         {"patches": uint8 (n, p * p * 3)}, row by row, each patch row by row with its three colours together; n = (crop / p) ** 2.
         """
         how = self.spec.preprocessing
-        square = resize_and_crop(medium, how["crop"], how["resample"], how["fit"], edge=how["size"])
+        square = prepared_square(medium, how)
         return {"patches": patchify(square, how["patch"])}
 
     def pixels(self, patches: Tensor, model: Module) -> Tensor:
@@ -50,15 +50,7 @@ class PictureEncoder(Pretrained):
         how = self.spec.preprocessing
         p, rows = how["patch"], how["crop"] // how["patch"]
         whole = patches.reshape(-1, rows, rows, p, p, 3).permute(0, 5, 1, 3, 2, 4).reshape(-1, 3, rows * p, rows * p)
-        return self.scaled(whole, model)
-
-    def scaled(self, colours: Tensor, model: Module) -> Tensor:
-        """(pixel / 255 - mean) / std of pictures (n, 3, height, width), in the model's dtype."""
-        how = self.spec.preprocessing
-        whole = colours.float()
-        std = whole.new_tensor(how["std"]).view(3, 1, 1)
-        mean = whole.new_tensor(how["mean"]).view(3, 1, 1)
-        return whole.mul_(1 / (255 * std)).sub_(mean / std).to(next(model.parameters()).dtype)
+        return scaled(whole, how, model)
 
     def probe(self) -> Sequence[np.ndarray]:
         """A gradient, a chequerboard and noise."""
@@ -80,12 +72,9 @@ class ClipImage(PictureEncoder):
             modality=cls.modality,
             dimension=dimension(folder),
             inputs="patches",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing=_preprocessing(folder, "vision_config"),
             pooling="projection",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def load(self, folder: Path) -> Module:
@@ -122,12 +111,9 @@ class Vit(PictureEncoder):
             modality=cls.modality,
             dimension=setting(folder, "hidden_size"),
             inputs="patches",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing=_preprocessing(folder),
             pooling=pooling,
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def load(self, folder: Path) -> Module:
@@ -145,6 +131,14 @@ class Vit(PictureEncoder):
         if prefix < 0:
             raise EncoderError(f"{self.spec.weights} has fewer tokens than patches, so it is not ViT-like; try the pooling 'pooler'")
         return pool_patches(output.last_hidden_state, prefix, self.spec.pooling)
+
+
+def scaled(colours: Tensor, how: Mapping[str, Any], model: Module) -> Tensor:
+    """(pixel / 255 - mean) / std of uint8 pictures (…, 3, height, width), in the model's dtype; `how` is the spec's preprocessing."""
+    whole = colours.float()
+    std = whole.new_tensor(how["std"]).view(3, 1, 1)
+    mean = whole.new_tensor(how["mean"]).view(3, 1, 1)
+    return whole.mul_(1 / (255 * std)).sub_(mean / std).to(next(model.parameters()).dtype)
 
 
 def probes(edge: int) -> list[np.ndarray]:

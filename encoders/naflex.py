@@ -15,7 +15,7 @@ from encoders.pooling import unwrap
 from encoders.pretrained import setting
 from encoders.processor import naflex_preprocessing
 from encoders.spec import Spec
-from encoders.weights import digest, locate
+from encoders.weights import locate, origin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,12 +50,9 @@ class Naflex(PictureEncoder):
             modality=cls.modality,
             dimension=dimension(folder),
             inputs="patches",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing=how | ({"max_patches": max_patches} if max_patches else {}),
             pooling="projection",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +48,11 @@ def resize_and_crop(picture: np.ndarray, size: int, resample: str = "bicubic", f
     reach = 3 * max(1.0, height / tall) + 2
     first, last = max(0, int(top - reach)), min(height, int(bottom + reach) + 1)
     return scale(picture[first:last], size, size, resample, (left, top - first, right, bottom - first))
+
+
+def prepared_square(picture: np.ndarray, how: Mapping[str, Any]) -> np.ndarray:
+    """The square that a model sees, by the parameters of its spec's preprocessing: "size", "fit", "crop", "resample"."""
+    return resize_and_crop(picture, how["crop"], how["resample"], how["fit"], edge=how["size"])
 
 
 def _span(length: int, scaled: int, size: int) -> tuple[float, float]:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from encoders.audio import SoundEncoder
 from encoders.errors import EncoderError
-from encoders.patches import resize_and_crop
+from encoders.image import probes, scaled
+from encoders.patches import prepared_square
 from encoders.pe_av_parts import TEXT_HEADS, audio_part, text_part, video_part
 from encoders.pretrained import Pretrained, setting
 from encoders.processor import picture_parameters, read_settings
 from encoders.spec import Modality, Spec
 from encoders.text import TextEncoder
 from encoders.tokenizer import text_preprocessing
-from encoders.weights import digest, locate, read_json
+from encoders.weights import locate, origin, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,12 +52,9 @@ class PeAvText(TextEncoder):
             modality=cls.modality,
             dimension=setting(folder, "text_config", "hidden_size"),
             inputs="tokens",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing=text_preprocessing(folder, setting(folder, "text_config", "max_position_embeddings"), chunk, overlap),
             pooling=f"{head} projection",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def load(self, folder: Path) -> Module:
@@ -69,10 +68,8 @@ class PeAvText(TextEncoder):
         return projected
 
 
-class PeAvAudio(Pretrained):
+class PeAvAudio(SoundEncoder):
     """The sound tower of a PE-AV checkpoint: samples through a codec's encoder, then a transformer whose class token is projected."""
-
-    modality: Modality = "audio"
 
     @classmethod
     def describe(cls, weights: str = "", revision: str = "", licence: str = "", seconds: float = 10.0) -> Spec:
@@ -95,12 +92,9 @@ class PeAvAudio(Pretrained):
             modality=cls.modality,
             dimension=setting(folder, "text_config", "hidden_size"),
             inputs="samples",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing={"sampling_rate": rate, "window_samples": frames * hop, "hop": hop, "pad": "reflect"},
             pooling="projection",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:
@@ -115,11 +109,7 @@ class PeAvAudio(Pretrained):
         {"samples": float32 (length,)}; length is a multiple of "hop".
         """
         how = self.spec.preprocessing
-        if medium.dtype != np.float32 or medium.ndim != 1 or not 0 < len(medium) <= how["window_samples"]:
-            raise ValueError(
-                f"expected a sound as float32 (1 to {how['window_samples']},), got {medium.dtype} {medium.shape}; cut it into windows"
-            )
-        return {"samples": np.pad(medium, (0, -len(medium) % how["hop"]), "reflect")}
+        return {"samples": np.pad(self.window(medium), (0, -len(medium) % how["hop"]), "reflect")}
 
     def load(self, folder: Path) -> Module:
         """Tower and head."""
@@ -139,15 +129,6 @@ class PeAvAudio(Pretrained):
         projected: Tensor = model["head"](torch.stack(pooled))
         return projected
 
-    def probe(self) -> Sequence[np.ndarray]:
-        """A rising tone, noise, and a tone that stops halfway."""
-        how = self.spec.preprocessing
-        time = np.arange(how["window_samples"]) / how["sampling_rate"]
-        rising = np.sin(2 * np.pi * (200 + 800 * time) * time)
-        noise = np.random.default_rng(0).standard_normal(len(time)) / 4
-        stopping = np.sin(2 * np.pi * 440 * time) * (np.arange(len(time)) < len(time) // 2)
-        return [(sound / 2).astype(np.float32) for sound in (rising, noise, stopping)]
-
 
 class _Seen(Pretrained):
     """What clips and single pictures share: frames go in as uint8, the video tower looks at all of them."""
@@ -158,25 +139,17 @@ class _Seen(Pretrained):
 
     def vectors(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """Projected class tokens of clips: uint8 (n, frames, crop, crop, 3)."""
-        how = self.spec.preprocessing
-        frames = inputs["frames"].permute(0, 1, 4, 2, 3).float()  # (n, frames, 3, crop, crop)
-        mean, std = (frames.new_tensor(how[name]).view(3, 1, 1) for name in ("mean", "std"))
-        pixels = frames.mul_(1 / (255 * std)).sub_(mean / std).to(next(model.parameters()).dtype)
+        frames = inputs["frames"].permute(0, 1, 4, 2, 3)  # (n, frames, 3, crop, crop)
+        pixels = scaled(frames, self.spec.preprocessing, model)
         projected: Tensor = model["head"](model["tower"](pixels).pooler_output)
         return projected
 
     def _frame(self, picture: np.ndarray) -> np.ndarray:
-        how = self.spec.preprocessing
-        return resize_and_crop(picture, how["crop"], how["resample"], how["fit"], edge=how["size"])
+        return prepared_square(picture, self.spec.preprocessing)
 
     def _shapes(self) -> list[np.ndarray]:
         """A gradient, a chequerboard and noise."""
-        n = self.spec.preprocessing["crop"]
-        y, x = np.mgrid[:n, :n]
-        gradient = np.stack([x * 255 // n, y * 255 // n, (x + y) * 127 // n], axis=-1)
-        chequers = np.repeat(((x // 8 + y // 8) % 2 * 255)[..., None], 3, axis=-1)
-        noise = np.random.default_rng(0).integers(0, 256, (n, n, 3))
-        return [picture.astype(np.uint8) for picture in (gradient, chequers, noise)]
+        return probes(self.spec.preprocessing["crop"])
 
 
 class PeAvVideo(_Seen):
@@ -273,10 +246,7 @@ def _seen_spec(encoder: str, modality: Modality, folder: Path, weights: str, rev
         modality=modality,
         dimension=setting(folder, "text_config", "hidden_size"),
         inputs="frames",
-        weights=weights,
-        revision=revision,
-        digest=digest(folder),
         preprocessing=how,
         pooling="projection",
-        licence=licence,
+        **origin(folder, weights, revision, licence),
     )

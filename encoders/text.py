@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoders.clip import check_clip_like, dimension, read_half
-from encoders.errors import EmptyError, LimitError
+from encoders.context import refuse_blank, refuse_longer
+from encoders.errors import EmptyError
 from encoders.pooling import unwrap
 from encoders.pretrained import Pretrained, setting
 from encoders.prompts import prompt_of
 from encoders.spec import Modality, Spec
 from encoders.tokenizer import read_tokenizer, text_preprocessing
-from encoders.weights import digest, locate
+from encoders.weights import locate, origin
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -55,12 +56,10 @@ class TextEncoder(Pretrained):
         return self._tokenise(medium, prompt_of(self.spec, "query"))
 
     def _tokenise(self, medium: str, prompt: str) -> dict[str, np.ndarray]:
-        if not medium.strip():
-            raise ValueError("a text of no characters, or of blanks alone, has no vector; leave it out")
+        refuse_blank(medium)
         encoding = self.tokenizer.encode(prompt + medium)
         ids, context = encoding.ids, self.spec.preprocessing["context"]
-        if len(ids) > context:
-            raise LimitError("too many tokens", f"the text has {len(ids)} tokens, the model reads {context}; cut it into chunks first")
+        refuse_longer(len(ids), context)
         nothing = len(ids) <= self.tokenizer.num_special_tokens_to_add(False)
         if nothing or (prompt and max(end for _, end in encoding.offsets) <= len(prompt)):
             raise EmptyError("no tokens", f"the tokenizer finds nothing it knows in {medium[:40]!r}")
@@ -109,12 +108,9 @@ class ClipText(TextEncoder):
             modality=cls.modality,
             dimension=dimension(folder),
             inputs="tokens",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing=text_preprocessing(folder, longest, chunk, overlap, "context" if fixed else "longest"),
             pooling="projection",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def load(self, folder: Path) -> Module:

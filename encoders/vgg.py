@@ -17,7 +17,7 @@ from encoders.convolutional import ConvolutionalEncoder, check_pooling
 from encoders.errors import EncoderError
 from encoders.spec import Spec
 from encoders.timm import shapes, tensors
-from encoders.weights import locate
+from encoders.weights import locate, origin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ class Vgg(ConvolutionalEncoder):
         if pooling == "fc7":
             _check_connected(folder, found, channels)
         dimension = found["classifier.3.weight"][0] if pooling == "fc7" else channels
-        return cls.spec_of(folder, {"weights": weights, "revision": revision, "licence": licence}, dimension, pooling)
+        return cls.spec_of(folder, origin(folder, weights, revision, licence), dimension, pooling)
 
     def load(self, folder: Path) -> Module:
         """The network up to the layer that is used."""

@@ -16,7 +16,7 @@ from encoders.feature_extractor import wav2vec2_preprocessing
 from encoders.pooling import pool_tokens
 from encoders.pretrained import read_model, setting
 from encoders.spec import Spec
-from encoders.weights import digest, locate, read_json
+from encoders.weights import locate, origin, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,12 +56,9 @@ class Wav2Vec2(SoundEncoder):
             modality=cls.modality,
             dimension=int(setting(folder, "hidden_size")),
             inputs="samples",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing={**how, **seen, "window_samples": window_length(window_samples, SECONDS * how["sampling_rate"])},
             pooling="mean",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:

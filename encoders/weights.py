@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from encoders.errors import EncoderError
 
@@ -32,6 +32,20 @@ MODULE_WEIGHTS = "model.safetensors"
 _INSIDE = re.compile(r"(\w[\w.-]*)?")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Origin(TypedDict):
+    """The part of a spec that says where its weights are from, and which they are."""
+
+    weights: str
+    revision: str
+    digest: str
+    licence: str
+
+
+def origin(path: Path, weights: str, revision: str, licence: str) -> Origin:
+    """That part, for weights that were located at `path`."""
+    return Origin(weights=weights, revision=revision, digest=digest(path), licence=licence)
 
 
 def locate(weights: str, revision: str = "") -> Path:

@@ -17,7 +17,7 @@ from encoders.pooling import pool_tokens
 from encoders.pretrained import read_model, setting
 from encoders.spec import Spec
 from encoders.spectrogram import log_mel_of
-from encoders.weights import digest, locate, read_json
+from encoders.weights import locate, origin, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,12 +47,9 @@ class Whisper(SoundEncoder):
             modality=cls.modality,
             dimension=int(setting(folder, "d_model")),
             inputs="mel",
-            weights=weights,
-            revision=revision,
-            digest=digest(folder),
             preprocessing={**how, "window_samples": window_length(window_samples, longest, longest)},
             pooling="mean",
-            licence=licence,
+            **origin(folder, weights, revision, licence),
         )
 
     def prepare(self, medium: np.ndarray) -> dict[str, np.ndarray]:

@@ -28,10 +28,9 @@ from tasks.plan import RefusedError
 from tasks.prepare import Source, fetch_failure, stamp
 from tasks.prepare_object import discard
 from tasks.read_table import ReadTable, ReadTables, TableFile
-from tasks.row_names import ROW, TABLE, kind_of
+from tasks.row_names import ROW, TABLE, TO_FILE, kind_of, row_uri
 from tasks.segments import Failure
 
-_TO_FILE = (r"(?s)#[^#]*$", "")
 LISTED = ("uri", "size", "etag", "modified", "modality", "place")
 
 
@@ -60,7 +59,7 @@ class Held:
         """By table file, its rows that are where they should be: uri, size, etag."""
         frames = [frame.filter(pl.col("uri").str.contains(ROW)).select("uri", "size", "etag") for frame in (self.present, self.waiting())]
         rows = pl.concat(frames).unique("uri", keep="first", maintain_order=True)
-        rows = rows.with_columns(file=pl.col("uri").str.replace(*_TO_FILE))
+        rows = rows.with_columns(file=pl.col("uri").str.replace(*TO_FILE))
         return {str(file): part for (file,), part in rows.partition_by("file", as_dict=True, include_key=False).items()}
 
 
@@ -122,7 +121,7 @@ def list_rows(listing: pl.DataFrame, held: Held, reading: Reading) -> tuple[pl.D
 
 def refuse_forgotten_columns(vanished: pl.Series, listing: pl.DataFrame) -> None:
     """Raise RefusedError if rows would go although their file is there, because a run that names no text column does not read it."""
-    rows = pl.DataFrame({"row": vanished}).filter(pl.col("row").str.contains(ROW)).with_columns(uri=pl.col("row").str.replace(*_TO_FILE))
+    rows = pl.DataFrame({"row": vanished}).filter(pl.col("row").str.contains(ROW)).with_columns(uri=pl.col("row").str.replace(*TO_FILE))
     left = rows.join(listing, on="uri", how="semi").get_column("uri")
     if len(left):
         raise RefusedError(
@@ -235,5 +234,5 @@ def _rows(file: Mapping[str, Any], read: ReadTable, number: int) -> pl.DataFrame
     index = index.with_row_index("number").with_columns(again=again)
     key = pl.when("again").then(pl.col("key") + "@" + pl.col("number").cast(pl.String)).otherwise("key")
     kind = pl.when("bad").then(BAD).when("again").then(DOUBLE).otherwise(GOOD).cast(pl.Int64)
-    index = index.with_columns(uri=pl.lit(file["uri"] + "#") + key, kind=kind).with_columns(place(number))
+    index = index.with_columns(uri=pl.lit(row_uri(file["uri"], "")) + key, kind=kind).with_columns(place(number))
     return _as_held(file, index).with_columns(index.get_column("place"))

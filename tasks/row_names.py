@@ -15,6 +15,8 @@ TABLE = rf"(?i)\.(?:{'|'.join(_KINDS)})(?:\.(?:{'|'.join(sorted(_PACKED))}))?$"
 ROW = rf"(?i)\.(?:{'|'.join(_KINDS)})#[^./#]+$"
 """Regular expressions (Python's and Polars'): the names of table files match the first, the URIs of rows the second; those of objects that
 are read otherwise match neither."""
+TO_FILE = (r"(?s)#[^#]*$", "")
+"""What to replace in a row's URI, and by what, so that the URI of its file is left."""
 
 _ROW = re.compile(ROW)
 
@@ -36,8 +38,3 @@ def row_uri(file: str, key: str) -> str:
 def is_row(uri: str) -> bool:
     """Whether a URI is a row's, if it is the URI of something that is read at all."""
     return _ROW.search(uri) is not None
-
-
-def file_of(uri: str) -> str:
-    """The table file of a row."""
-    return uri.rpartition("#")[0]

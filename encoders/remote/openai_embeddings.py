@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from encoders.context import room
-from encoders.errors import EncoderError, LimitError
+from encoders.context import refuse_blank, refuse_longer, room
+from encoders.errors import EncoderError
 from encoders.prompts import prompt_of
 from encoders.remote import keys
 from encoders.remote.embedding_service import OPENAI, EmbeddingService, RefusedError
@@ -172,11 +172,8 @@ class OpenAIEmbeddings:
         return self._prepare(medium, prompt_of(self.spec, "query"))
 
     def _prepare(self, medium: str, prompt: str) -> dict[str, np.ndarray]:
-        if not medium.strip():
-            raise ValueError("a text of no characters, or of blanks alone, has no vector; leave it out")
-        tokens, context = len(self.tokenizer.encode(prompt + medium).ids), self.spec.preprocessing["context"]
-        if tokens > context:
-            raise LimitError("too many tokens", f"the text has {tokens} tokens, the model reads {context}; cut it into chunks first")
+        refuse_blank(medium)
+        refuse_longer(len(self.tokenizer.encode(prompt + medium).ids), self.spec.preprocessing["context"])
         return {"utf8": np.frombuffer((prompt + medium).encode(errors="replace"), np.uint8)}
 
     def encode(self, inputs: dict[str, np.ndarray]) -> np.ndarray:

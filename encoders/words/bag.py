@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from encoders import weights
+from encoders.context import refuse_blank
 from encoders.errors import EmptyError, EncoderError
 from encoders.spec import Modality, Spec
 from encoders.tokenizer import chunking
@@ -62,8 +63,7 @@ class WordEncoder(ABC):
         ValueError : the text is empty.
         EmptyError : it has no word, or none that is known.
         """
-        if not medium.strip():
-            raise ValueError("a text of no characters, or of blanks alone, has no vector; leave it out")
+        refuse_blank(medium)
         segmentation.check(self.spec.preprocessing["segmentation"])
         numbers = self.numbers(segmentation.words(medium))
         if not len(numbers):

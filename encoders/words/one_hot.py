@@ -9,7 +9,7 @@ import numpy as np
 
 from encoders.errors import EncoderError
 from encoders.spec import Spec
-from encoders.weights import digest
+from encoders.weights import digest, origin
 from encoders.words.bag import WordEncoder, folder_of, locate, opened, word_preprocessing
 from encoders.words.vocabulary import Vocabulary, hashes
 
@@ -55,12 +55,9 @@ class OneHot(WordEncoder):
             modality=cls.modality,
             dimension=words or held,
             inputs="words",
-            weights=weights,
-            revision=revision,
-            digest=found,
             preprocessing=word_preprocessing(chunk, overlap),
             pooling="binary" if binary else "count",
-            licence=licence,
+            **origin(path, weights, revision, licence),
         )
 
     @cached_property

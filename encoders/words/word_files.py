@@ -44,12 +44,6 @@ def is_word_file(path: Path) -> bool:
     return path.is_file() and path.suffix in SUFFIXES
 
 
-def dimension_of(path: Path) -> int:
-    """Length of the vectors in a file, from its first line."""
-    with path.open("rb") as file:
-        return _shape(path, file)[1]
-
-
 def converted(path: Path, digest: str) -> Path:
     """The folder (see `encoders.words.vocabulary`) made from a file of word vectors: in the user's cache, made at first use.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from encoders.errors import EncoderError
 from encoders.spec import Spec
-from encoders.weights import digest, read_json
+from encoders.weights import digest, origin, read_json
 from encoders.words.bag import WordEncoder, folder_of, locate, opened, word_preprocessing
 from encoders.words.vocabulary import VECTORS, Vocabulary, mapped
 
@@ -63,12 +63,9 @@ class WordVectors(WordEncoder):
             modality=cls.modality,
             dimension=int(mapped(folder / VECTORS)["vectors"].shape[1]),
             inputs="words",
-            weights=weights,
-            revision=revision,
-            digest=found,
             preprocessing={**word_preprocessing(chunk, overlap), "weighting": how, "remove_component": remove_component},
             pooling="mean",
-            licence=licence,
+            **origin(path, weights, revision, licence),
         )
 
     @cached_property
