@@ -10,7 +10,7 @@ from encoders.remote import keys
 
 @pytest.mark.parametrize("name", ["", "OPENAI_API_KEY", "HF_TOKEN", "K", "secret:my-block", "secret:openai2"])
 def test_names_of_variables_and_secrets_are_taken(name: str):
-    keys.check_name(name)
+    assert keys.check_name(name) is None
 
 
 @pytest.mark.parametrize(

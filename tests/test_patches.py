@@ -28,10 +28,17 @@ def processed(processor, picture: np.ndarray) -> np.ndarray:
     return pixels["pixel_values"][0].transpose(1, 2, 0)
 
 
-def assert_equal_to_two(found: np.ndarray, expected: np.ndarray) -> None:
+def assert_equal_to_one(found: np.ndarray, expected: np.ndarray) -> None:
     difference = np.abs(found.astype(int) - expected.astype(int))
     assert found.shape == expected.shape and found.dtype == np.uint8
-    assert difference.max() <= 2 and difference.mean() < 0.1
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.005
+
+
+def assert_equal_to_two(found: np.ndarray, expected: np.ndarray) -> None:
+    """As near as transformers' two kinds of processors, Pillow's and torch's, are to each other."""
+    difference = np.abs(found.astype(int) - expected.astype(int))
+    assert found.shape == expected.shape and found.dtype == np.uint8
+    assert difference.max() <= 2 and difference.mean() < 0.08
 
 
 def assert_as_processed(processor, picture: np.ndarray, found: np.ndarray) -> None:
@@ -77,10 +84,11 @@ def test_stretch_equals_the_processors_of_vit_siglip_and_deit(shape):
 
 @pytest.mark.parametrize("resample", RESAMPLES)
 def test_every_filter_equals_pillow_resizing_the_whole_and_cropping(resample):
+    assert_equal = assert_equal_to_one if resample in ("nearest", "box", "hamming") else assert_equal_to_two
     picture = photo(90, 200)
-    assert_equal_to_two(resize_and_crop(picture, 64, resample), scaled_whole(picture, 64, 142, resample)[:, 39:103])
+    assert_equal(resize_and_crop(picture, 64, resample), scaled_whole(picture, 64, 142, resample)[:, 39:103])
     upright = np.ascontiguousarray(picture.transpose(1, 0, 2))
-    assert_equal_to_two(resize_and_crop(upright, 64, resample), scaled_whole(upright, 142, 64, resample)[39:103])
+    assert_equal(resize_and_crop(upright, 64, resample), scaled_whole(upright, 142, 64, resample)[39:103])
 
 
 @pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (2, 3_000_000)])

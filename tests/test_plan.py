@@ -132,7 +132,9 @@ def test_a_listing_that_lacks_a_large_share_deletes_nothing():
 
 def test_a_few_deletions_in_a_small_bucket_are_ordinary():
     present = [obj(f"{i}.png") for i in range(4)]
-    refuse_mass_deletion(plan(present[3:], present), 4, ROOT, 0.5)
+    wanted = plan(present[3:], present)
+    refuse_mass_deletion(wanted, 4, ROOT, 0.5)
+    assert len(wanted.vanished) == 3
 
 
 def cut(sizes, most_objects, most_bytes):

@@ -197,9 +197,12 @@ def test_any_tag_soup_gives_text_or_a_medium_error():
         "CDATA[",
         "/",
     ]
+    read = []
     for _ in range(3000):
         with contextlib.suppress(EmptyError, UnreadableError):
-            whole("".join(rng.choices(parts, k=rng.randint(1, 40))).encode(), "a.html")
+            read.append(whole("".join(rng.choices(parts, k=rng.randint(1, 40))).encode(), "a.html"))
+    assert 100 < len(read) < 2900, "both outcomes are tried"
+    assert all(text.strip() for text in read)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ def test_endless_markup_takes_no_time_that_grows_with_the_square_of_its_length(p
         "import sys\nfrom encoders.media.texts import blocks\nfrom encoders.errors import MediumError\n"
         "try:\n    sum(map(len, blocks(eval(sys.argv[1]) * (600_000 // len(eval(sys.argv[1]))), 'a.html')))\nexcept MediumError:\n    pass"
     )
-    subprocess.run([sys.executable, "-c", program, repr(part)], check=True, timeout=8)
+    assert subprocess.run([sys.executable, "-c", program, repr(part)], check=False, timeout=8).returncode == 0
 
 
 def test_a_tag_longer_than_any_real_one_is_corrupt():
