@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 import tiny_checkpoints
 import torch
 import transformers as hf
+from batch import vectors
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -24,7 +25,6 @@ from encoders.errors import EncoderError, LimitError
 from encoders.pooling import unwrap
 from encoders.spaces import load_space
 from encoders.spec import Encoder
-from encoders.stacking import stack
 
 SAMPLES = Path(__file__).parent / "data" / "miniature_samples"
 AST_SAMPLES = 400 + 63 * 160  # of 64 frames
@@ -134,11 +134,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def build(case: str, folders: dict[str, Path], dtype: str = "float32") -> Encoder:
     name, _, _, options, _ = CASES[case]
     return registry.build(registry.describe(name, str(folders[case]), **options), dtype=dtype)
-
-
-def vectors(encoder: Encoder, media: Sequence[Any]) -> np.ndarray:
-    prepared = [encoder.prepare(medium) for medium in media]
-    return encoder.encode(stack({name: [one[name] for one in prepared] for name in prepared[0]}, range(len(prepared))))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,13 +14,13 @@ from typing import Any
 import huggingface_hub
 import numpy as np
 import pytest
+from batch import vectors
 from fixed_weights import fix_weights, media
 from tiny_registry import TINY
 
 from encoders import registry
 from encoders.errors import EncoderError
-from encoders.spec import MODALITIES, Encoder, Spec
-from encoders.stacking import stack
+from encoders.spec import MODALITIES, Spec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GOLDEN = Path(__file__).parent / "golden"
@@ -43,11 +43,6 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple
 
 
 Described = Callable[[str], tuple[dict[str, Any], Spec]]
-
-
-def vectors(encoder: Encoder, some: Sequence[Any]) -> np.ndarray:
-    prepared = [encoder.prepare(medium) for medium in some]
-    return encoder.encode(stack({key: [one[key] for one in prepared] for key in prepared[0]}, range(len(prepared))))
 
 
 def test_every_name_of_the_registry_has_a_tiny_checkpoint_and_no_other_has():

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import batch
 import buckets
 import numpy as np
 import pytest
@@ -47,9 +48,7 @@ def sounds() -> list[np.ndarray]:
 
 
 def vectors(folder: Path, name: str, some: Sequence[Any], **options: Any) -> np.ndarray:
-    encoder = registry.build(registry.describe(name, str(folder), **options), dtype="float32")
-    prepared = [encoder.prepare(medium) for medium in some]
-    return encoder.encode(stack({key: [one[key] for one in prepared] for key in prepared[0]}, range(len(prepared))))
+    return batch.vectors(registry.build(registry.describe(name, str(folder), **options), dtype="float32"), some)
 
 
 def by_transformers(folder: Path) -> hf.PeAudioModel:

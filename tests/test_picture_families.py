@@ -15,6 +15,7 @@ import pytest
 import tiny_pictures
 import torch
 import transformers as hf
+from batch import vectors
 from naive_pictures import naive_resnet, naive_vgg
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -24,7 +25,6 @@ from encoders import registry
 from encoders.errors import EncoderError
 from encoders.processor import picture_preprocessing
 from encoders.spec import Encoder
-from encoders.stacking import stack
 
 Reference = Callable[[Path, list[np.ndarray]], torch.Tensor]
 
@@ -140,11 +140,6 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
 
 def media(encoder: Encoder) -> list[Any]:
     return texts() if encoder.spec.modality == "text" else pictures()
-
-
-def vectors(encoder: Encoder, media: list[Any]) -> np.ndarray:
-    prepared = [encoder.prepare(medium) for medium in media]
-    return encoder.encode(stack({name: [one[name] for one in prepared] for name in prepared[0]}, range(len(prepared))))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_checkpoints
+from batch import vectors
 from embedding_server import BAD, LOST, EmbeddingServer, embedding_server, tokens_of, vector_of
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
@@ -26,7 +27,7 @@ from encoders.remote.embedding_service import RefusedError
 from encoders.remote.token_budget import byte_tokenizer, expected_tokens, requests
 from encoders.spaces import load_space
 from encoders.spec import Spec
-from encoders.stacking import alone, stack
+from encoders.stacking import alone
 
 TEXTS = ["a dog", "一只红色的小鸟在雨中唱歌", "x", "a\0b", "tabs\tand\nlines", "👩‍👩‍👧‍👦🏳️‍🌈", "ünïcode é", "<b>&amp;", "word " * 300, "42"]
 
@@ -40,10 +41,6 @@ def server() -> Iterator[EmbeddingServer]:
 def describe(server: EmbeddingServer, **options: Any) -> Spec:
     known = {"model": server.model, "dimension": 12, "url": server.url}
     return registry.describe("openai", **{**known, **options})
-
-
-def vectors(encoder: Any, texts: list[str]) -> np.ndarray:
-    return encoder.encode(stack({"utf8": [encoder.prepare(text)["utf8"] for text in texts]}, range(len(texts))))
 
 
 def unit(texts: list[str], dimension: int = 12) -> np.ndarray:

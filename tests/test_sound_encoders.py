@@ -13,6 +13,7 @@ import pytest
 import tiny_sounds
 import torch
 import transformers as hf
+from batch import vectors
 from nasty_media import sweep
 from safetensors.torch import load_file, save_file
 from tiny_sounds import CLAP_SAMPLES, POSITIONS, RATE, WHISPER_SAMPLES
@@ -21,7 +22,6 @@ from encoders import registry
 from encoders.clap import filled
 from encoders.errors import EncoderError
 from encoders.spec import Encoder
-from encoders.stacking import stack
 from encoders.wav2vec2 import receptive_field
 
 FRAME = 40  # samples that a frame of the tiny wav2vec 2.0 sees
@@ -117,11 +117,6 @@ def build(case: str, folders: dict[str, Path], **options: Any) -> Encoder:
 
 def media_of(encoder: Encoder) -> list[Any]:
     return texts() if encoder.spec.modality == "text" else sounds(min(RATE, encoder.spec.preprocessing["window_samples"]))
-
-
-def vectors(encoder: Encoder, media: Sequence[Any]) -> np.ndarray:
-    prepared = [encoder.prepare(medium) for medium in media]
-    return encoder.encode(stack({name: [one[name] for one in prepared] for name in prepared[0]}, range(len(prepared))))
 
 
 @pytest.mark.parametrize("case", CASES)
