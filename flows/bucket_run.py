@@ -202,7 +202,7 @@ class BucketRun:
         known = {content_key(uri, h) for uri, h in present.select("uri", "content_hash").iter_rows()}
         limits = Limits(**{each.name: getattr(self.settings.limits, each.name) for each in fields(Limits)})
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch, self.rows, self._frames())
-        media = plan.todo.get_column("modality").unique(maintain_order=True).to_list()
+        media = plan.todo.get_column("medium").unique(maintain_order=True).to_list()
         # Importing torch and loading weights takes seconds, in which the first shards can be prepared.
         encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(copy_context().run, self._encoding, scratch, media).result
         committer = Committer(
@@ -216,8 +216,7 @@ class BucketRun:
         if not again.is_empty():
             preparation = replace(preparation, contents=None)
             cut = [
-                Shard(f"again-{s.name}", s.modality, s.objects)
-                for s in shards(again, self.settings.shard_objects, self.settings.shard_bytes)
+                Shard(f"again-{s.name}", s.medium, s.objects) for s in shards(again, self.settings.shard_objects, self.settings.shard_bytes)
             ]
             with make_steps(preparation, encoding, committer, len(cut)) as steps:
                 run(cut, self.ahead, steps, self.clock)

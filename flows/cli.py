@@ -161,9 +161,9 @@ def _query(text: str) -> str | Path:
             return path
     except (OSError, ValueError):
         return text  # too long or too odd for a path: words
-    from encoders.media.kinds import modality_of
+    from encoders.media.kinds import medium_by_name
 
-    if ("/" in text or text.count(".") == 1) and " " not in text and modality_of(text) is not None:
+    if ("/" in text or text.count(".") == 1) and " " not in text and medium_by_name(text) is not None:
         raise FileNotFoundError(f"there is no file {text!r}; give the path of a picture or sound, or words")
     return text
 

@@ -108,8 +108,8 @@ def show_plan(plan: Plan, seconds: float | None, cost: Cost | None = None) -> No
     """What a run would do."""
     out.print(f"listed {plan.listed}: {plan.todo.height} to embed, {plan.unchanged} unchanged, {plan.waiting.height} in quarantine,")
     out.print(f"{sum(plan.skipped.values())} skipped, {len(plan.vanished)} to delete; nothing was written")
-    for modality, n, size in plan.todo.group_by("modality").agg(n=pl.len(), size=pl.col("size").sum()).sort("modality").iter_rows():
-        out.print(f"  {modality}: {n} objects, {size / 1e6:.1f} MB")
+    for medium, n, size in plan.todo.group_by("medium").agg(n=pl.len(), size=pl.col("size").sum()).sort("medium").iter_rows():
+        out.print(f"  {medium}: {n} objects, {size / 1e6:.1f} MB")
     if seconds is not None:
         out.print(f"about {seconds:.0f} s at the speed of the last run")
     if cost is not None:

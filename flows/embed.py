@@ -95,7 +95,7 @@ def _as_tasks(bucket_run: BucketRun) -> MakeSteps:
 
     @contextmanager
     def steps(preparation: Preparation, encoding: Callable[[], Encoding], committer: Committer, count: int) -> Iterator[Steps]:
-        verbs = {modality: _preparing(verb, preparation) for modality, verb in VERBS.items()}
+        verbs = {medium: _preparing(verb, preparation) for medium, verb in VERBS.items()}
 
         @task(name="encode", task_run_name="encode {shard}", **PLAIN)
         def encode(shard: Shard, ready: PreparedShard) -> Staged:
@@ -108,7 +108,7 @@ def _as_tasks(bucket_run: BucketRun) -> MakeSteps:
             return committer.commit()
 
         yield Steps(
-            submit=lambda shard: verbs[shard.modality].submit(shard),
+            submit=lambda shard: verbs[shard.medium].submit(shard),
             encode=encode,
             add=committer.add,
             commit=lambda: commit(committer.commits + 1),

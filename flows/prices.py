@@ -36,7 +36,7 @@ def expected(space: Space, plan: Plan) -> Cost | None:
     spec = space.encoders.get("text")
     if spec is None or not spec.service:
         return None
-    sizes = plan.todo.filter(pl.col("modality") == "text").get_column("size").to_list()
+    sizes = plan.todo.filter(pl.col("medium") == "text").get_column("size").to_list()
     return Cost(expected_tokens(spec, sizes), spec.service["price"])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from encoders.errors import EmptyError, MediumError, UnreadableError
-from encoders.media.kinds import HEAD, Limits, modality_of, settle, type_of
+from encoders.media.kinds import HEAD, Limits, medium_by_name, settle, type_of
 from encoders.media.texts import blocks
 from encoders.words.word_counts import WordCounts, sentences
 from storage.errors import ObjectError
@@ -81,7 +81,7 @@ class Reading:
 
     def reads(self, uri: str) -> bool:
         """Whether an object is a text, or a table whose texts are asked for."""
-        return modality_of(uri) == "text" or (self.columns is not None and kind_of(uri) is not None)
+        return medium_by_name(uri) == "text" or (self.columns is not None and kind_of(uri) is not None)
 
 
 def gather(source: Source, uris: Sequence[str], reading: Reading, folder: Path, alive: Callable[[int, int], None] | None = None) -> Corpus:

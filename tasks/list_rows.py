@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from encoders.media.kinds import modality_of
+from encoders.media.kinds import medium_by_name
 from storage import tables_read
 from storage.errors import ObjectError
 from storage.quarantine import RETRY_SIZE
@@ -31,7 +31,7 @@ from tasks.read_table import ReadTable, ReadTables, TableFile
 from tasks.row_names import ROW, TABLE, TO_FILE, kind_of, row_uri
 from tasks.segments import Failure
 
-LISTED = ("uri", "size", "etag", "modified", "modality", "place")
+LISTED = ("uri", "size", "etag", "modified", "medium", "place")
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,14 @@ def list_rows(listing: pl.DataFrame, held: Held, reading: Reading) -> tuple[pl.D
 
     Returns
     -------
-    listing : the same with the columns modality and place (see `tasks.kept_rows`; null for what is not a row that was read). A row's etag
+    listing : the same with the columns medium and place (see `tasks.kept_rows`; null for what is not a row that was read). A row's etag
         is the SHA-256 of what is embedded, its size the bytes of that. A table file that cannot be read stands there itself, to end in
         quarantine; if that may pass, its rows stay as they are.
     kept : contents of the rows, and what is to be remembered of their files.
     """
     tables = _tables(listing)
     others = listing.join(tables, on="uri", how="anti")
-    kinds = pl.Series("modality", [modality_of(uri) for uri in others.get_column("uri")], dtype=pl.String)
+    kinds = pl.Series("medium", [medium_by_name(uri) for uri in others.get_column("uri")], dtype=pl.String)
     frames = [others.with_columns(kinds, pl.lit(None, pl.Int64).alias("place")).select(LISTED)]
     kept = KeptRows(gone=held.read.join(tables, on="uri", how="anti").get_column("uri").to_list())
     changed: list[dict[str, Any]] = []
@@ -161,7 +161,7 @@ def _itself(file: Mapping[str, Any], reading: Reading) -> pl.DataFrame:
 
 def _as_held(file: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
     modified = pl.lit(file["modified"], pl.Datetime("us", "UTC")).alias("modified")
-    return rows.with_columns(modified, pl.lit("text").alias("modality"), pl.lit(None, pl.Int64).alias("place")).select(LISTED)
+    return rows.with_columns(modified, pl.lit("text").alias("medium"), pl.lit(None, pl.Int64).alias("place")).select(LISTED)
 
 
 def _read_all(files: list[dict[str, Any]], held: Mapping[str, pl.DataFrame], reading: Reading, kept: KeptRows) -> Iterator[pl.DataFrame]:

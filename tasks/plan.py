@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from encoders.media.kinds import modality_of, type_of
+from encoders.media.kinds import medium_by_name, type_of
 from encoders.spec import Modality
 
 FEW = 10  # so few vanished objects are never a sign of a broken listing, as long as something is left
@@ -19,7 +19,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Shard:
-    """A few hundred objects of one modality: the unit of a task, of retry and of figures.
+    """A few hundred objects of one medium: the unit of a task, of retry and of figures.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Shard:
     """
 
     name: str
-    modality: Modality
+    medium: Modality
     objects: pl.DataFrame = field(repr=False)
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class Plan:
     Parameters
     ----------
     listed : objects that the source lists.
-    todo : objects to embed: uri, size, etag, modified, modality, place, known.
+    todo : objects to embed: uri, size, etag, modified, medium, place, known.
     unchanged : objects that stand in the table as they are.
     waiting : objects in quarantine that have not changed since.
     skipped : objects of no medium that the space reads, counted by type.
@@ -69,7 +69,7 @@ class Plan:
         return self.todo.is_empty() and self.vanished.is_empty() and self.released.is_empty()
 
 
-def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame, modalities: Collection[Modality], generation: str) -> Plan:
+def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame, media: Collection[Modality], generation: str) -> Plan:
     """Compare a listing with the table and its quarantine.
 
     An object has changed if its size has, or its etag, or (where either side has no etag) its time. A quarantined object is tried again
@@ -78,14 +78,14 @@ def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame,
 
     Parameters
     ----------
-    listing : uri, size, etag, modified of every object; where it has the columns modality and place (see `tasks.list_rows`), they hold.
+    listing : uri, size, etag, modified of every object; where it has the columns medium and place (see `tasks.list_rows`), they hold.
     present : the same columns of every object in the table.
     quarantine : uri, size, etag, generation of every quarantined object.
     """
-    if "modality" not in listing.columns:
-        kinds = pl.Series("modality", [modality_of(uri) for uri in listing.get_column("uri")], dtype=pl.String)
+    if "medium" not in listing.columns:
+        kinds = pl.Series("medium", [medium_by_name(uri) for uri in listing.get_column("uri")], dtype=pl.String)
         listing = listing.with_columns(kinds, place=pl.lit(None, pl.Int64))
-    is_read = pl.col("modality").is_in(list(modalities)).fill_null(value=False)
+    is_read = pl.col("medium").is_in(list(media)).fill_null(value=False)
     readable, skipped = listing.filter(is_read), listing.filter(~is_read).get_column("uri")
     known = present.select(
         "uri", pl.col("size").alias("size_then"), pl.col("etag").alias("etag_then"), pl.col("modified").alias("modified_then")
@@ -96,10 +96,10 @@ def diff(listing: pl.DataFrame, present: pl.DataFrame, quarantine: pl.DataFrame,
     held = held.join(failed, on="uri", how="left")
     still = pl.col("size_q").eq(pl.col("size")) & pl.col("etag_q").eq_missing(pl.col("etag"))
     held = held.with_columns(waiting=(~pl.col("same") & still).fill_null(value=False))
-    columns = ["uri", "size", "etag", "modified", "modality", "place", "known"]
+    columns = ["uri", "size", "etag", "modified", "medium", "place", "known"]
     return Plan(
         listed=listing.height,
-        todo=held.filter(~pl.col("same") & ~pl.col("waiting")).select(columns).sort("modality", "uri"),
+        todo=held.filter(~pl.col("same") & ~pl.col("waiting")).select(columns).sort("medium", "uri"),
         unchanged=held.filter("same").height,
         waiting=held.filter("waiting").select(columns),
         skipped=_count_types(skipped),
@@ -136,8 +136,8 @@ def refuse_mass_deletion(plan: Plan, held: int, source: str, share: float, unrea
 
 
 def shards(todo: pl.DataFrame, most_objects: int, most_bytes: int) -> Iterator[Shard]:
-    """Cut the work into shards of one modality, by count and by bytes; names count per modality."""
-    for (modality,), group in todo.group_by("modality", maintain_order=True):
+    """Cut the work into shards of one medium, by count and by bytes; names count per medium."""
+    for (medium,), group in todo.group_by("medium", maintain_order=True):
         # The running sum of a shard starts anew where either limit is passed, so cuts are found in one pass over plain integers.
         cuts, held, first = [0], 0, 0
         for row, size in enumerate(group.get_column("size")):
@@ -146,4 +146,4 @@ def shards(todo: pl.DataFrame, most_objects: int, most_bytes: int) -> Iterator[S
                 first, held = row, 0
             held += size
         for number, (a, b) in enumerate(zip(cuts, [*cuts[1:], group.height], strict=True)):
-            yield Shard(f"{modality}-{number:04d}", modality, group.slice(a, b - a))
+            yield Shard(f"{medium}-{number:04d}", medium, group.slice(a, b - a))

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Protocol, TypeVar
 
 from encoders.media.frames import FrameChoice
-from encoders.media.kinds import Limits, modality_of
+from encoders.media.kinds import Limits, medium_by_name
 from encoders.media.texts import text_format
 from encoders.spec import Space
 from storage.errors import ObjectError
@@ -93,7 +93,7 @@ def reading(uri: str) -> str:
     """How the name has the content read: the same bytes as .html, as .txt and as a row are different texts; all else is read alike."""
     if is_row(uri):
         return "row"
-    return text_format(uri) if modality_of(uri) == "text" else ""
+    return text_format(uri) if medium_by_name(uri) == "text" else ""
 
 
 @dataclass(frozen=True)

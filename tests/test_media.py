@@ -78,7 +78,7 @@ def test_the_nasty_objects_cover_every_format_that_is_read():
     ],
 )
 def test_the_extension_names_the_modality_in_any_case(name, modality):
-    assert media.modality_of(name) == modality
+    assert media.medium_by_name(name) == modality
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_a_few_deletions_in_a_small_bucket_are_ordinary():
 
 def cut(sizes, most_objects, most_bytes):
     rows = [(f"{i:03}.png", size, "image") for i, size in enumerate(sizes)]
-    todo = pl.DataFrame(rows, schema=["uri", "size", "modality"], orient="row")
+    todo = pl.DataFrame(rows, schema=["uri", "size", "medium"], orient="row")
     return [s.objects.get_column("size").to_list() for s in shards(todo, most_objects, most_bytes)]
 
 
@@ -159,6 +159,6 @@ def test_shards_hold_everything_once_and_in_order(sizes, most_objects, most_byte
     assert all(len(part) <= most_objects and (len(part) == 1 or sum(part) <= most_bytes) for part in parts)
 
 
-def test_shards_hold_one_modality_and_are_named_by_it():
-    table = pl.DataFrame({"uri": ["a", "b", "c"], "size": [1, 1, 1], "modality": ["audio", "image", "image"]})
+def test_shards_hold_one_medium_and_are_named_by_it():
+    table = pl.DataFrame({"uri": ["a", "b", "c"], "size": [1, 1, 1], "medium": ["audio", "image", "image"]})
     assert [(s.name, len(s)) for s in shards(table, 2, 10)] == [("audio-0000", 1), ("image-0000", 2)]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.media.kinds import modality_of
+from encoders.media.kinds import medium_by_name
 from storage.errors import ObjectError
 from storage.text_tables import Columns, RowLimits, text_table_rows
 from tasks.row_names import TO_FILE, is_row, kind_of, row_uri
@@ -175,7 +175,7 @@ def test_every_id_has_a_name_of_its_own_that_no_reader_takes_for_a_file(tmp_path
     for uri in uris:
         assert is_row(uri)
         assert re.sub(*TO_FILE, uri) == "s3://b/shop.v2/t.JSONL"
-        assert modality_of(uri) is None
+        assert medium_by_name(uri) is None
 
 
 def test_tables_are_known_by_their_names():

@@ -18,7 +18,7 @@ __all__ = [
     "byte_count",
     "check_bytes",
     "is_cut_short",
-    "modality_of",
+    "medium_by_name",
     "open_source",
     "settle",
     "sniff",
@@ -69,7 +69,7 @@ def type_of(name: str) -> str:
     return extension if extension.isalnum() and len(extension) <= 12 else "(none)"
 
 
-def modality_of(name: str) -> Modality | None:
+def medium_by_name(name: str) -> Modality | None:
     """What an object seems to be by its extension, or None for a type that is not read."""
     return _EXTENSIONS.get(type_of(name))
 
@@ -87,7 +87,7 @@ def settle(name: str, head: bytes) -> Modality:
     EmptyError("empty") : it has no bytes.
     UnreadableError("other content") : it is an archive, a document … under the name of a picture, sound, text or video.
     """
-    named, found = modality_of(name), sniff(head)
+    named, found = medium_by_name(name), sniff(head)
     if found == "empty":
         raise EmptyError("empty", "the object has no bytes; upload it again or remove it")
     if found in MODALITIES:

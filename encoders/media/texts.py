@@ -9,7 +9,7 @@ from itertools import chain
 
 from encoders.errors import EmptyError, LimitError, UnreadableError
 from encoders.media.charset import charset_of, is_readable
-from encoders.media.kinds import HEAD, Limits, Source, check_bytes, modality_of, open_source, type_of
+from encoders.media.kinds import HEAD, Limits, Source, check_bytes, medium_by_name, open_source, type_of
 
 BLOCK = 2**16
 """Bytes that are read at once, and so about the number of characters in a block."""
@@ -69,7 +69,7 @@ def blocks(source: Source, name: str, limits: Limits | None = None) -> Iterator[
 
 
 def _is_html(name: str, head: bytes) -> bool:
-    if modality_of(name) == "text":
+    if medium_by_name(name) == "text":
         return text_format(name) == "html"
     return head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
