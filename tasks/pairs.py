@@ -1,0 +1,302 @@
+"""Pairs to learn from or to be judged by: read from a file, and divided into train, validation and test by content.
+
+Each row of a Parquet, CSV (or TSV) or JSONL file names things that belong together, in columns called text, image, audio and video: a text
+as it is, everything else by its URI. A cell may be empty; a row needs two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import permutations
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import polars as pl
+
+from encoders.spec import MODALITIES, Modality
+from storage.folder import name_to_key
+from storage.objects import open_source
+
+Side = Literal["train", "validation", "test"]
+SIDES: tuple[Side, ...] = ("train", "validation", "test")
+
+# What such a column is called elsewhere: it would be ignored as none of ours, and the pairs in it with it.
+_ALIASES: Mapping[Modality, tuple[str, ...]] = {
+    "text": ("texts", "caption", "captions", "sentence", "sentences", "label", "labels", "description"),
+    "image": ("images", "picture", "pictures", "photo", "photos", "img", "image_path", "image_url", "image_uri"),
+    "audio": ("audios", "sound", "sounds", "wav", "audio_path", "audio_url", "audio_uri"),
+    "video": ("videos", "clip", "clips", "film", "films", "video_path", "video_url", "video_uri"),
+}
+_ANCHORS: tuple[Modality, ...] = ("image", "video", "audio")
+
+
+class PairsError(ValueError):
+    """A list of pairs cannot be read or used; one clear message."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Rows that name at least two things each.
+
+    Parameters
+    ----------
+    frame : row (its number in the file, from 0) and a string column for each modality: a text, or an absolute URI; null for an empty cell.
+    root : what relative URIs were resolved against.
+    rows : in the file.
+    too_few : rows with fewer than two cells, left out.
+    duplicates : rows whose cells an earlier row has too, left out.
+    one_to_many : by "image>text", how many things of the first modality stand with several of the second.
+    ignored : columns that mean nothing here.
+    """
+
+    frame: pl.DataFrame
+    root: str
+    rows: int
+    too_few: int
+    duplicates: int
+    one_to_many: Mapping[str, int]
+    ignored: tuple[str, ...]
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Columns in which at least one cell is filled."""
+        return tuple(m for m in MODALITIES if m in self.frame.columns and self.frame.get_column(m).null_count() < self.frame.height)
+
+    @property
+    def media(self) -> tuple[Modality, ...]:
+        """Those of them that are named by URI."""
+        return tuple(m for m in self.modalities if m != "text")
+
+    def uris(self, modality: Modality) -> list[str]:
+        """What is named in a column, each once, sorted."""
+        return cast("list[str]", self.frame.get_column(modality).drop_nulls().unique().sort().to_list())
+
+
+class Shares(NamedTuple):
+    """Shares of the pairs' media; they add up to 1."""
+
+    train: float = 0.8
+    validation: float = 0.1
+    test: float = 0.1
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pairs whose contents are known, each on one side.
+
+    Parameters
+    ----------
+    frame : as `Pairs.frame`, and for each modality m a column m_content (hex SHA-256, null for an empty cell), component (what may not be
+        parted: rows that share a medium's content, directly or through others) and side.
+    unknown : by modality, cells whose content is not known, taken as empty.
+    too_few : rows that have fewer than two cells left, left out.
+    copies : rows whose contents an earlier row has too, under other names, left out.
+    shared_texts : texts that stand both among train and among validation or test. Texts part nothing: "a dog" fits many pictures.
+    """
+
+    frame: pl.DataFrame
+    unknown: Mapping[Modality, int]
+    too_few: int
+    copies: int
+    shared_texts: int
+    counts: Mapping[Side, int] = field(default_factory=dict)
+
+    def side(self, side: Side) -> pl.DataFrame:
+        """The rows of one side."""
+        return self.frame.filter(pl.col("side") == side)
+
+
+def read_pairs(path: Path, root: str = "") -> Pairs:
+    """The pairs of a file.
+
+    Parameters
+    ----------
+    path : .parquet, .csv, .tsv (UTF-8, with a header) or .jsonl.
+    root : root of the source that holds the media, as `storage.objects.Source.root` gives it; "" for the folder of the file.
+
+    Raises
+    ------
+    PairsError : the file cannot be read as what its name says, lacks columns, has one that is called nearly as one of ours, or no row
+        has two cells.
+    """
+    table = _read(path)
+    modalities = _columns(path, table.columns)
+    resolve = _resolver(root or open_source(str(path.parent)).root)
+    cells = {m: _cells(path, m, table.get_column(m), str if m == "text" else resolve) for m in modalities}
+    frame = pl.DataFrame(cells).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    full = frame.filter(_filled(modalities) >= 2)
+    kept = full.unique(list(modalities), keep="first", maintain_order=True)
+    if kept.is_empty():
+        raise PairsError(f"{path}: none of its {frame.height:,} rows has two filled cells among {', '.join(modalities)}; a pair needs two")
+    return Pairs(
+        frame=kept,
+        root=root or open_source(str(path.parent)).root,
+        rows=frame.height,
+        too_few=frame.height - full.height,
+        duplicates=full.height - kept.height,
+        one_to_many=_one_to_many(kept, modalities),
+        ignored=tuple(name for name in table.columns if name not in modalities),
+    )
+
+
+def split(pairs: Pairs, contents: Mapping[str, str], shares: Shares | None = None, seed: int = 0) -> Split:
+    """Every pair on one side, so that no medium's content stands on two: not as another file either, nor through a third medium.
+
+    A component goes where the hash of (seed, content) of one of its media sends it: of its pictures, else videos, else sounds, the content
+    that comes first as hex. So more pairs move no old one, unless they join components, or bring a content that comes before.
+
+    Parameters
+    ----------
+    contents : hex SHA-256 by URI, of the media that are known.
+    """
+    shares = shares or Shares()
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise PairsError(f"shares of train, validation and test are {', '.join(f'{s:g}' for s in shares)}; they must add up to 1")
+    modalities = pairs.modalities
+    frame = pairs.frame.select("row", *modalities)
+    named = {f"{m}_content": _contents(frame.get_column(m), _text_content if m == "text" else contents.get) for m in modalities}
+    unknown = {m: named[f"{m}_content"].null_count() - frame.get_column(m).null_count() for m in modalities}
+    frame = frame.with_columns(**named).with_columns(pl.when(pl.col(f"{m}_content").is_not_null()).then(m).alias(m) for m in modalities)
+    full = frame.filter(_filled(modalities) >= 2)
+    kept = full.unique([*named], keep="first", maintain_order=True)
+    media = [f"{m}_content" for m in _ANCHORS if m in modalities]
+    component = _components(kept.select(media))
+    sides = {content: _side(content, shares, seed) for content in set(component)}
+    kept = kept.with_columns(
+        component=pl.Series(component, dtype=pl.String), side=pl.Series([sides[content] for content in component], dtype=pl.String)
+    )
+    counts: dict[Side, int] = {side: kept.filter(pl.col("side") == side).height for side in SIDES}
+    return Split(kept, unknown, frame.height - full.height, full.height - kept.height, _shared_texts(kept), counts)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    readers: dict[str, Callable[[], pl.DataFrame]] = {
+        ".parquet": lambda: pl.read_parquet(path, glob=False),
+        ".csv": lambda: pl.read_csv(path, infer_schema=False, glob=False),
+        ".tsv": lambda: pl.read_csv(path, infer_schema=False, separator="\t", glob=False),
+        ".jsonl": lambda: pl.read_ndjson(path, infer_schema_length=None),
+        ".ndjson": lambda: pl.read_ndjson(path, infer_schema_length=None),
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise PairsError(f"{path} is no list of pairs by its name; allowed are {', '.join(readers)}")
+    if not path.is_file():
+        raise PairsError(f"there is no file {path}; give a list of pairs")
+    try:
+        return reader()
+    except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
+        told = str(problem).strip().partition("\n")[0]
+        raise PairsError(
+            f"{path} cannot be read as {path.suffix[1:]}: {told or type(problem).__name__}; write it again, in UTF-8"
+        ) from problem
+
+
+def _columns(path: Path, names: Iterable[str]) -> tuple[Modality, ...]:
+    names = list(names)
+    for name in names:
+        known = name.strip().lower()
+        for modality, aliases in _ALIASES.items():
+            twice = known.startswith(f"{modality}_duplicated_")  # how polars names a second column
+            if name != modality and (known == modality or known in aliases or twice):
+                wrong = "stands there twice" if twice else f"{name!r} is not read"
+                raise PairsError(f"{path}: column {wrong}; call it {modality!r}, or remove it (columns are {', '.join(MODALITIES)})")
+    found = tuple(m for m in MODALITIES if m in names)
+    if len(found) < 2:
+        has = ", ".join(names[:20]) or "none"
+        raise PairsError(f"{path} has the columns {has}; pairs need at least two of {', '.join(MODALITIES)}")
+    return found
+
+
+def _cells(path: Path, modality: Modality, column: pl.Series, resolve: Callable[[str], str]) -> pl.Series:
+    if isinstance(column.dtype, pl.Categorical | pl.Enum):
+        column = column.cast(pl.String)
+    if column.dtype == pl.Null:
+        column = column.cast(pl.String)
+    if column.dtype != pl.String:
+        told = "one row for each" if isinstance(column.dtype, pl.List | pl.Array) else "texts and URIs are strings"
+        raise PairsError(f"{path}: column {modality!r} holds {column.dtype}; {told}")
+    filled = column.is_not_null() & (column.str.strip_chars() != "")
+    column = column.to_frame(modality).select(pl.when(filled).then(pl.col(modality))).to_series()
+    distinct = column.drop_nulls().unique()
+    return column.replace_strict(distinct, pl.Series([resolve(cell) for cell in distinct], dtype=pl.String), default=None).alias(modality)
+
+
+def _resolver(root: str) -> Callable[[str], str]:
+    """Absolute URIs of cells: as they are, from an absolute path, or from a path relative to the root."""
+
+    @lru_cache(maxsize=4096)
+    def real(folder: str) -> str:
+        return os.path.realpath(folder)
+
+    def resolve(cell: str) -> str:
+        scheme, found, rest = cell.partition("://")
+        if found and scheme.isalnum() and scheme != "file":
+            return cell
+        local = rest if found and scheme == "file" else cell
+        if local.startswith("/"):
+            folder, name = posixpath.split(local)
+            return f"file://{name_to_key(posixpath.join(real(folder), name))}"
+        return f"{root}/{posixpath.normpath(cell)}"
+
+    return resolve
+
+
+def _filled(modalities: Iterable[str]) -> pl.Expr:
+    return pl.sum_horizontal(pl.col(m).is_not_null().cast(pl.Int64) for m in modalities)
+
+
+def _one_to_many(frame: pl.DataFrame, modalities: tuple[Modality, ...]) -> dict[str, int]:
+    counts = {}
+    for one, many in permutations(modalities, 2):
+        distinct = frame.select(one, many).drop_nulls().unique()
+        counts[f"{one}>{many}"] = distinct.group_by(one).len().filter(pl.col("len") > 1).height
+    return {pair: n for pair, n in counts.items() if n}
+
+
+def _contents(cells: pl.Series, content: Callable[[str], str | None]) -> pl.Series:
+    distinct = cells.drop_nulls().unique()
+    return cells.replace_strict(distinct, pl.Series([content(cell) for cell in distinct], dtype=pl.String), default=None)
+
+
+def _text_content(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _components(contents: pl.DataFrame) -> list[str]:
+    """For each row the content that its component is known by, over all columns, which stand in the order of their precedence."""
+    places = {content: place for place in reversed(range(contents.width)) for content in contents.to_series(place).drop_nulls().unique()}
+    parents = {content: content for content in places}
+
+    def find(content: str) -> str:
+        while (parent := parents[content]) != content:
+            parents[content] = content = parents[parent]
+        return content
+
+    firsts = []
+    for row in contents.iter_rows():
+        filled = [content for content in row if content is not None]
+        firsts.append(filled[0])
+        for content in filled[1:]:
+            kept, joined = sorted((find(filled[0]), find(content)), key=lambda found: (places[found], found))
+            parents[joined] = kept
+    return [find(first) for first in firsts]
+
+
+def _side(content: str, shares: Shares, seed: int) -> Side:
+    drawn = int(hashlib.sha256(f"{seed}:{content}".encode()).hexdigest()[:13], 16) / 16**13
+    if drawn < shares.test:
+        return "test"
+    return "validation" if drawn < shares.test + shares.validation else "train"
+
+
+def _shared_texts(frame: pl.DataFrame) -> int:
+    if "text_content" not in frame.columns:
+        return 0
+    trained = pl.col("side") == "train"
+    texts = frame.drop_nulls("text_content").group_by("text_content").agg(trained.any().alias("seen"), (~trained).any().alias("asked"))
+    return texts.filter(pl.col("seen") & pl.col("asked")).height
