@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ class Pretrained(ABC):
         self.spec = spec
         self.device = device
         self.dtype = dtype  # what was asked for until the weights are loaded, then what they run in
+        self.judged: Callable[[np.ndarray], np.ndarray] = lambda vectors: vectors  # a head that comes after: dtypes are compared behind it
         self._model: Module | None = None
         self._lock = threading.Lock()
 
@@ -108,7 +109,7 @@ class Pretrained(ABC):
         )
 
     def _probed(self, model: Module, media: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
-        return np.concatenate([self._forward(model, alone(inputs)) for inputs in media])
+        return self.judged(np.concatenate([self._forward(model, alone(inputs)) for inputs in media]))
 
     def _forward(self, model: Module, inputs: dict[str, np.ndarray]) -> np.ndarray:
         import torch
@@ -137,7 +138,7 @@ def read_model(folder: Path, unused: Sequence[str] = (), kind: str = "AutoModel"
     import transformers
 
     try:
-        with _quiet():
+        with quiet():
             model, report = getattr(transformers, kind).from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
             )
@@ -177,7 +178,7 @@ def _default(folder: Path, *path: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without progress bars and without the table of weights that a model's base leaves unused."""
     from logging import ERROR
 

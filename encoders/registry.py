@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from encoders.errors import EncoderError
+from encoders.headed import Headed
 from encoders.spec import Encoder, Modality, Spec
 
 GROUP = "sensorium.encoders"
@@ -138,14 +139,15 @@ def describe(name: str, weights: str = "", revision: str = "", **options: Any) -
 
 
 def build(spec: Spec, device: str = "cpu", dtype: str = "auto") -> Encoder:
-    """The encoder of a spec: cheap, without weights and without torch until the first `encode`.
+    """The encoder of a spec, with its head if it has one: cheap, without weights and without torch until the first `encode`.
 
     Parameters
     ----------
     device : a torch device, such as "cpu" or "cuda:0".
     dtype : "auto", "float32", "bfloat16" or "float16"; see `hardware.dtypes`.
     """
-    return find(spec.encoder)(spec, device=device, dtype=dtype)
+    encoder = find(spec.encoder)(spec.base, device=device, dtype=dtype)
+    return Headed(encoder, spec) if spec.head else encoder
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@
     weights = "some-org/some-clip"    # a hub id, a folder (relative to this file), or package:NAME
     revision = "…"                    # the commit of a hub id
     licence = "MIT"                   # and other options of the encoder
+    head = "image.safetensors"        # a trained map after the encoder (see `encoders.headed`), relative to this file
 
     [text]
     …
@@ -22,7 +23,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from encoders import registry
+from encoders import headed, registry
 from encoders.errors import EncoderError
 from encoders.spec import MODALITIES, Modality, Space, Spec
 from encoders.weights import PACKAGE
@@ -45,12 +46,26 @@ def load_space(name_or_path: str) -> Space:
         encoders differ in dimension, or one embeds another modality than its section says.
     """
     path = _find(name_or_path)
-    name, sections = _read(path)
-    specs: dict[Modality, Spec] = {modality: _describe(path, modality, section) for modality, section in sections.items()}
     try:
-        return Space(name, specs)
+        return Space(_read(path)[0], load_encoders(name_or_path))
     except ValueError as problem:
         raise EncoderError(f"{path}: {problem}") from problem
+
+
+def load_encoders(name_or_path: str) -> dict[Modality, Spec]:
+    """The encoders of a space's TOML file, which may be strangers of different dimensions: what alignment starts from.
+
+    Parameters and errors are those of `load_space`.
+    """
+    path = _find(name_or_path)
+    return {modality: _describe(path, modality, section) for modality, section in _read(path)[1].items()}
+
+
+def anchored(name_or_path: str) -> Sections:
+    """The sections of a space's TOML file with its places made absolute, so that they mean the same in any other file."""
+    path = _find(name_or_path)
+    sections = _read(path)[1]
+    return {modality: _anchored(path, section) for modality, section in sections.items()}
 
 
 def sections_of(name_or_path: str) -> Sections:
@@ -90,14 +105,14 @@ def _section(path: Path, modality: Modality, section: Any) -> dict[str, Any]:
 
 
 def _describe(path: Path, modality: Modality, section: Mapping[str, Any]) -> Spec:
-    options = {key: value for key, value in section.items() if key not in {"encoder", "weights", "revision"}}
-    weights, revision = section.get("weights", ""), section.get("revision", "")
-    if not isinstance(weights, str) or not isinstance(revision, str):
-        raise EncoderError(f"{path}: [{modality}] weights and revision are texts, got {weights!r} and {revision!r}")
-    if isinstance(options.get("tokenizer"), str):
-        options["tokenizer"] = _from(path, options["tokenizer"], "")
+    options = {key: value for key, value in _anchored(path, section).items() if key not in {"encoder", "head"}}
+    places = {key: section.get(key, "") for key in ("weights", "revision", "head")}
+    if not all(isinstance(place, str) for place in places.values()):
+        raise EncoderError(f"{path}: [{modality}] weights, revision and head are texts, got {', '.join(map(repr, places.values()))}")
     try:
-        spec = registry.describe(section["encoder"], _from(path, weights, revision), revision, **options)
+        spec = registry.describe(section["encoder"], **options)
+        if "head" in section:
+            spec = headed.spec_of(spec, _beside(path, section["head"]))
     except EncoderError as problem:
         raise EncoderError(f"{path}: [{modality}] {problem}") from problem
     if spec.modality != modality:
@@ -105,10 +120,27 @@ def _describe(path: Path, modality: Modality, section: Mapping[str, Any]) -> Spe
     return spec
 
 
-def _from(path: Path, weights: str, revision: str) -> str:
+def _anchored(path: Path, section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section with its places as seen from the file."""
+    seen = dict(section)
+    if isinstance(section.get("weights"), str) and not section.get("revision"):
+        seen["weights"] = _from(path, section["weights"])
+    if isinstance(section.get("tokenizer"), str):
+        seen["tokenizer"] = _from(path, section["tokenizer"])
+    if isinstance(section.get("head"), str):
+        seen["head"] = _beside(path, section["head"])
+    return seen
+
+
+def _from(path: Path, weights: str) -> str:
     """Weights as seen from the file: a relative path starts beside it, never where the command happens to be typed."""
-    if not weights or revision or weights.startswith(PACKAGE):
+    if not weights or weights.startswith(PACKAGE):
         return weights
     folder = Path(weights).expanduser()
     beside = path.parent / folder
     return str(beside.resolve()) if beside.exists() or folder.exists() else weights
+
+
+def _beside(path: Path, head: str) -> str:
+    """A head's file, which is never the id of a hub."""
+    return head if head.startswith(PACKAGE) else str((path.parent / Path(head).expanduser()).resolve())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -34,6 +34,8 @@ class Spec:
     pooling : how many states become one vector ("projection", "cls", "mean" …).
     licence : SPDX name of the licence of the weights.
     service : for an encoder that asks a server: where it is, what its key is called, what it costs; {} for all others.
+    head : for an encoder whose vectors go through a head (see `encoders.headed`): {"weights": its file, "digest": hex SHA-256 of that,
+        "base_dimension": numbers of a vector before the head}; {} for all others. `dimension` is what comes out of the head.
     """
 
     encoder: str
@@ -47,10 +49,14 @@ class Spec:
     pooling: str = ""
     licence: str = ""
     service: Mapping[str, Any] = field(default_factory=dict)
+    head: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The spec as plain JSON values."""
-        return asdict(self)
+        """The spec as plain JSON values; without a head, as it was before there were heads."""
+        values = asdict(self)
+        if not self.head:
+            del values["head"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Spec:
@@ -60,7 +66,15 @@ class Spec:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that change exactly when the vectors may."""
-        return _digest({k: v for k, v in self.to_dict().items() if k not in _PLACE})
+        deciding = {k: v for k, v in self.to_dict().items() if k not in _PLACE}
+        if self.head:
+            deciding["head"] = {k: v for k, v in self.head.items() if k not in _PLACE}
+        return _digest(deciding)
+
+    @property
+    def base(self) -> Spec:
+        """The spec of the encoder beneath the head; itself where there is none."""
+        return replace(self, dimension=self.head["base_dimension"], head={}) if self.head else self
 
 
 @dataclass(frozen=True)

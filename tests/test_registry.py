@@ -88,6 +88,7 @@ def test_every_field_of_a_spec_but_place_and_licence_counts():
         "digest": "e",
         "preprocessing": {"context": 9},
         "pooling": "cls",
+        "head": {"weights": "h", "digest": "i", "base_dimension": 4},
     }
     free = {"weights": "v", "revision": "s", "licence": "CC0", "service": {"url": "https://elsewhere"}}
     assert {f.name for f in fields(Spec)} == set(others) | set(free)

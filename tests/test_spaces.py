@@ -96,7 +96,7 @@ def test_a_folder_where_the_command_is_typed_is_not_taken_for_one_beside_the_fil
         ('name = "x"\n[image]\nweights = "vit"\n', r"\[image\] names no encoder"),
         ('name = "x"\n[image]\nencoder = "vit16"\n', r"\[image\] no encoder is called 'vit16', did you mean 'vit'\?"),
         ('name = "x"\n[image]\nencoder = "vit"\n', r"\[image\] no weights were named"),
-        ('name = "x"\n[image]\nencoder = "vit"\nweights = 5\n', r"\[image\] weights and revision are texts, got 5"),
+        ('name = "x"\n[image]\nencoder = "vit"\nweights = 5\n', r"\[image\] weights, revision and head are texts, got 5"),
         (
             'name = "x"\n[image]\nencoder = "vit"\nweights = "vit"\npool = "cls"\n',
             r"\[image\] encoder 'vit' has no option 'pool', did you mean",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from encoders.errors import EncoderError
+from encoders.spec import Spec
 from encoders.weights import PACKAGE
 
 Kind = Literal["linear", "mlp", "residual", "identity"]
@@ -57,12 +58,14 @@ class HeadFile:
     Parameters
     ----------
     content : the whole file.
-    digest : hex SHA-256 of it.
+    base : of which encoder's vectors it is the head, as `base_of` puts it; "" where that was not noted.
+    digest : hex SHA-256 of the content.
     """
 
     path: Path
     content: bytes
     form: Form
+    base: str
     digest: str
 
 
@@ -73,12 +76,21 @@ def locate(weights: str) -> Path:
     return Path(weights).expanduser()
 
 
-def read(path: Path) -> HeadFile:
+def base_of(spec: Spec) -> str:
+    """What must stay as it was for a head to fit an encoder: family, weights and pooling, in words."""
+    return " ".join(filter(None, (spec.encoder, spec.digest[:16], spec.pooling)))
+
+
+def read(path: Path, digest: str = "") -> HeadFile:
     """A head's file with what its metadata says.
+
+    Parameters
+    ----------
+    digest : hex SHA-256 that the file must have; "" takes it as it is.
 
     Raises
     ------
-    EncoderError : there is no such file, it was cut off, or it holds no head.
+    EncoderError : there is no such file, it was cut off or changed, or it holds no head.
     """
     if path.suffix != ".safetensors":
         raise EncoderError(f"a head is a *.safetensors file, as `heads.save` writes it, and {path} is none; other formats can run code")
@@ -88,15 +100,23 @@ def read(path: Path) -> HeadFile:
         raise EncoderError(
             f"the head {path} cannot be read ({problem.strerror or problem}); bring the file back, or align anew"
         ) from problem
-    about = _header(path, content).get("__metadata__", {}).get(KEY)
+    found = hashlib.sha256(content).hexdigest()
+    if digest and found != digest:
+        raise EncoderError(
+            f"the head {path} is not that of the spec (digest {found[:16]}, wanted {digest[:16]}): it was changed; "
+            "bring back the old file, or embed into a new table"
+        )
+    notes = _header(path, content).get("__metadata__")
+    about = notes.get(KEY) if isinstance(notes, dict) else None
     if about is None:
         raise EncoderError(f"{path} holds weights, but no head: its metadata lacks {KEY!r}; give a file that `heads.save` wrote")
-    return HeadFile(path, content, _form(path, about), hashlib.sha256(content).hexdigest())
+    form, base = _form(path, about)
+    return HeadFile(path, content, form, base, found)
 
 
-def metadata(form: Form) -> dict[str, str]:
+def metadata(form: Form, base: str) -> dict[str, str]:
     """What `read` finds again."""
-    return {KEY: json.dumps(asdict(form), sort_keys=True)}
+    return {KEY: json.dumps({**asdict(form), "base": base}, sort_keys=True)}
 
 
 def _header(path: Path, content: bytes) -> dict[str, Any]:
@@ -114,10 +134,12 @@ def _header(path: Path, content: bytes) -> dict[str, Any]:
     return header
 
 
-def _form(path: Path, about: str) -> Form:
+def _form(path: Path, about: str) -> tuple[Form, str]:
     try:
-        return Form(**json.loads(about))
-    except (ValueError, TypeError) as problem:
+        values = json.loads(about)
+        base = str(values.pop("base"))
+        return Form(**values), base
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
         raise EncoderError(f"{path}: its metadata describes no head that is known here ({problem}); align anew") from problem
     except EncoderError as problem:
         raise EncoderError(f"{path}: {problem}") from problem
