@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 POOLINGS = ("cls", "mean", "last")
 
 # Of these, transformers has the encoder as a model by itself.
-_HALVED = frozenset({"t5", "mt5", "umt5"})
+HALVED = frozenset({"t5", "mt5", "umt5"})
 
 
 class Bert(TextEncoder):
@@ -81,7 +81,7 @@ class Bert(TextEncoder):
         """The model, whose own pooler is not used, and the dense layers behind it."""
         from torch.nn import ModuleList
 
-        half = read_json(folder, "config.json").get("model_type") in _HALVED
+        half = read_json(folder, "config.json").get("model_type") in HALVED
         model = read_model(folder, unused=("pooler.",), kind="AutoModelForTextEncoding" if half else "AutoModel")
         model.config.use_cache = False  # a decoder's keys and values are for the next token, which nobody asks for
         return ModuleList([model, read_dense(folder)])
@@ -99,7 +99,7 @@ def _check_one_pass(folder: Path) -> None:
     if is_clip_like(folder):
         raise EncoderError(f"{folder} is a CLIP-like checkpoint with two halves; use the encoders clip-text and clip-image")
     config = read_json(folder, "config.json")
-    if config.get("is_encoder_decoder") and config.get("model_type") not in _HALVED:
+    if config.get("is_encoder_decoder") and config.get("model_type") not in HALVED:
         raise EncoderError(f"{folder} is an encoder with a decoder, which has no vector of a text; use a BERT-like checkpoint")
     check_modules(folder)
 
