@@ -80,7 +80,7 @@ def test_a_spec_survives_json_and_pickle(name: str, described: Described):
 @EVERY
 def test_the_fingerprint_follows_every_parameter_and_neither_place_nor_licence(name: str, described: Described):
     _, spec = described(name)
-    others: dict[str, Any] = {"dimension": spec.dimension + 1, "modality": "other"}
+    others: dict[str, Any] = {"dimension": spec.dimension + 1, "modality": "other", "head": {"digest": "other"}}
     for field in {f.name for f in fields(Spec)} - PLACE - {"preprocessing"}:
         assert replace(spec, **{field: others.get(field, "other")}).fingerprint != spec.fingerprint, field
     for field in PLACE:
