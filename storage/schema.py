@@ -70,6 +70,7 @@ RUNS = pa.schema(
         *(pa.field(figure, pa.int64()) for figure in ("segments", "encoded", "reused", "version")),
         pa.field("balanced", pa.bool_()),
         pa.field("account", pa.string()),
+        pa.field("kind", pa.string()),  # null in runs of before there were several kinds: "embed"
     ]
 )
 

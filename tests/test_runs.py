@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import lancedb
+import pyarrow as pa
 import pytest
 
 from storage import runs, schema, table
@@ -95,3 +97,28 @@ def test_a_run_starts_where_another_was_killed_before_it_wrote_its_first_row(db:
     db.create_table("media_runs", schema=schema.RUNS)
     runs.start(db, "media", "r1", "s3://bucket")
     assert runs.latest(db, "media")["run"].to_list() == ["r1"]
+
+
+def test_runs_of_another_kind_stand_beside_those_that_embed_and_are_asked_for_by_kind(db: lancedb.DBConnection) -> None:
+    runs.start(db, "media", "r1", "s3://bucket")
+    runs.start(db, "media", "s1", "pairs.csv", kind="score")
+    runs.finish(db, "media", {"run": "s1", "source": "pairs.csv", "version": 3, "met": True}, kind="score")
+    runs.start(db, "media", "s2", "pairs.csv", kind="score")
+    assert runs.latest(db, "media").select("run", "state", "kind").rows() == [("r1", "unfinished", "embed")]
+    scores = runs.latest(db, "media", kind="score")
+    assert scores.select("run", "state", "version", "listed", "skipped").rows() == [
+        ("s2", "unfinished", None, None, None),
+        ("s1", "finished", 3, None, None),
+    ]
+    assert json.loads(scores.row(1, named=True)["account"])["met"] is True
+
+
+def test_a_table_of_runs_from_before_there_were_kinds_is_read_and_goes_on(db: lancedb.DBConnection) -> None:
+    before = pa.schema([field for field in schema.RUNS if field.name != "kind"])
+    held = db.create_table("media_runs", schema=before)
+    held.add(pa.Table.from_pylist([{"run": "r0", "source": "s", "started": datetime.now(UTC), "finished": datetime.now(UTC)}], before))
+    assert runs.latest(db, "media").select("run", "state", "kind").rows() == [("r0", "finished", "embed")]
+    runs.start(db, "media", "s1", "pairs.csv", kind="score")
+    runs.start(db, "media", "r1", "s3://bucket")
+    assert runs.latest(db, "media")["run"].to_list() == ["r1", "r0"]
+    assert runs.latest(db, "media", kind="score")["run"].to_list() == ["s1"]
