@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-
 from torch import Tensor
 from torch.nn import functional
 
@@ -114,8 +113,8 @@ def equal(ids_a: Tensor, ids_b: Tensor, candidates: Tensor | None = None) -> Ten
     -------
     bool (n, m).
     """
-    items_a, rows = ids_a.unique(return_inverse=True)
-    items_b, columns = (ids_b if candidates is None else torch.cat([ids_b, candidates])).unique(return_inverse=True)
+    items_a, rows = torch.unique(ids_a, return_inverse=True)
+    items_b, columns = torch.unique(ids_b if candidates is None else torch.cat([ids_b, candidates]), return_inverse=True)
     paired = torch.zeros(len(items_a), len(items_b), dtype=torch.bool, device=ids_a.device)
     paired[rows, columns[: len(ids_b)]] = True
     return paired[rows][:, columns if candidates is None else columns[len(ids_b) :]]

@@ -9,7 +9,6 @@ from itertools import combinations
 from typing import Literal, get_args
 
 import torch
-
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -136,7 +135,7 @@ def _pair(name: str) -> tuple[Modality, Modality]:
 
 
 def _repeats(ids: Tensor) -> bool:
-    return len(ids.unique()) < len(ids)
+    return len(torch.unique(ids)) < len(ids)
 
 
 def _negatives(extras: Extras, modality: Modality, ids: Tensor, partners: Tensor) -> losses.Negatives | None:

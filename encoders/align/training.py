@@ -6,21 +6,33 @@ same machine ends with the same bits as one that was left alone.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from time import monotonic
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, ModuleDict
+from torch.nn.utils import clip_grad_norm_
 
+from encoders import hardware
+from encoders.align import grad_cache, state
+from encoders.align.grad_cache import Inputs, Outputs
 from encoders.align.objective import Objective
-from encoders.align.sampling import Order
+from encoders.align.optimiser import adamw, learning_rate, set_rate
+from encoders.align.sampling import Order, Shuffled
+from encoders.errors import EncoderError
 from encoders.spec import Modality
 
-Outputs = Mapping[Modality, Tensor | Mapping[str, Tensor]]
-"""What towers returned: vectors (n, d), or {"vectors": (n, d), …} with whatever else `extra` wants, each with n rows."""
+__all__ = ["Batch", "Examples", "History", "Options", "Outputs", "Step", "train"]
+
+_EVERYWHERE = frozenset({"checkpoint_every"})  # options that change no weight
+_VALIDATION = -1  # instead of a step's number, where what is random in `validate` is seeded
 
 
 class Examples(Protocol):
@@ -28,6 +40,11 @@ class Examples(Protocol):
 
     ids: Mapping[Modality, np.ndarray]
     """int64 (n,) by modality: equal where the contents are equal, -1 where a row lacks the modality."""
+
+    @property
+    def digest(self) -> str:
+        """What the examples are: another digest, another training, whose checkpoint is not gone on from."""
+        ...
 
     def __len__(self) -> int:
         """Rows."""
@@ -157,7 +174,7 @@ class History:
     seconds: float
 
 
-def train(
+def train(  # noqa: PLR0913  (most are doors that stay shut by default)
     towers: Mapping[Modality, Module],
     objective: Objective,
     examples: Examples,
@@ -188,4 +205,254 @@ def train(
     EncoderError : options or examples that cannot be trained on, a loss or metric that is not finite, a metric that `validate` does not
         return, or a folder with the checkpoint of another training.
     """
-    raise NotImplementedError
+    with torch.random.fork_rng(_cuda(options.device)):
+        return _Training(towers, objective, examples, options, folder, validate, note, extra, negatives, order).run()
+
+
+class _Training:
+    """The state of one training: everything that its steps change."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  (what `train` takes)
+        self,
+        towers: Mapping[Modality, Module],
+        objective: Objective,
+        examples: Examples,
+        options: Options,
+        folder: Path,
+        validate: Callable[[], Mapping[str, float]] | None,
+        note: Callable[[Step], None],
+        extra: Callable[[Batch, Outputs], Tensor] | None,
+        negatives: Mapping[Modality, np.ndarray] | None,
+        order: Order | None,
+    ) -> None:
+        _check(options, validate)
+        _check_examples(towers, examples)
+        self.towers, self.objective, self.examples, self.options = towers, objective, examples, options
+        self.folder, self.validate, self.note, self.extra = folder, validate, note, extra
+        self.negatives = negatives or {}
+        self.order = order or Shuffled(len(examples), options.batch, options.seed)
+        self.steps = options.steps or options.epochs * self.order.steps_per_epoch
+        self.dtype = _dtype(options)
+        modules = {"towers": ModuleDict({str(modality): tower for modality, tower in towers.items()}), "objective": objective}
+        self.modules = ModuleDict(modules | ({"extra": extra} if isinstance(extra, Module) else {})).to(options.device)
+        self.optimiser = adamw(self.modules.parameters(), options.weight_decay, options.betas)
+        self.losses: list[float] = []
+        self.evaluations: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"step": 0, "value": None, "weights": {}}
+        self.stopped = ""
+        self.resumed, self.began, self.written = 0, monotonic(), monotonic()
+
+    def run(self) -> History:
+        """Go on from the folder's checkpoint, or begin; to the end."""
+        self.fingerprint = self._fingerprint()
+        self._resume()
+        self.modules.train()
+        if not self.stopped:
+            if not self.evaluations:
+                self._note(0, math.nan, {}, 0.0, self._evaluate(0))
+            while not self.stopped:
+                self._advance()
+        if self.best["weights"]:
+            state.load_weights(self.modules, self.best["weights"])
+        self.modules.eval()
+        step = self.best["step"] if self.options.metric else len(self.losses)
+        seconds = monotonic() - self.began
+        return History(self.losses, self.evaluations, step, self.best["value"], self.stopped, self.resumed, seconds)
+
+    def _advance(self) -> None:
+        """One step, and what is due after it."""
+        step = len(self.losses)
+        rate = learning_rate(step, self.steps, self.options.learning_rate, self.options.warm_up, self.options.floor)
+        loss, parts = self._learn(step, rate)
+        self.losses.append(loss)
+        done, every = step + 1, self.options.evaluate_every
+        last = done == self.steps
+        metrics = self._evaluate(done) if last or (every and done % every == 0) else {}
+        self.stopped = "steps" if last else "patience" if metrics and self._patience_ended() else ""
+        if self.stopped or monotonic() - self.written >= self.options.checkpoint_every:
+            self._write()
+        self._note(done, loss, parts, rate, metrics)
+
+    def _learn(self, step: int, rate: float) -> tuple[float, dict[str, float]]:
+        torch.manual_seed(_seed(self.options.seed, step))
+        batch = self._batch(step)
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(torch.device(self.options.device).type, self.dtype, enabled=self.dtype != torch.float32):
+            loss, parts = grad_cache.backward(self.towers, self._inputs(batch), lambda out: self._loss(batch, out), self.options.chunk)
+        value = float(loss)
+        if not math.isfinite(value):
+            told = ", ".join(f"{name} {float(part):.4g}" for name, part in parts.items())
+            raise EncoderError(
+                f"the loss is {value} at step {step + 1} of {self.steps}, at a learning rate of {rate:.3g} ({told}); use a lower learning "
+                f"rate or a longer warm-up (learning_rate is {self.options.learning_rate:g}, warm_up {self.options.warm_up:g}), or "
+                "clip = 1, and see that the inputs are finite"
+            )
+        if self.options.clip:
+            clip_grad_norm_(self.modules.parameters(), self.options.clip)
+        set_rate(self.optimiser, rate)
+        self.optimiser.step()
+        self.objective.clamp()
+        return value, {name: float(part) for name, part in parts.items()}
+
+    def _batch(self, step: int) -> Batch:
+        rows = self.order(step)
+        ids = {modality: self.examples.ids[modality][rows] for modality in self.towers}
+        encoded = {modality: rows if (own := ids[modality] >= 0).all() else rows[own] for modality in self.towers}
+        for modality, mined in self.negatives.items():
+            extras = np.unique(mined[rows])
+            encoded[modality] = np.concatenate([encoded[modality], extras[extras >= 0]])
+        device = self.options.device
+        return Batch(step, rows, encoded, {modality: torch.from_numpy(own).to(device) for modality, own in ids.items()})
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        given = {modality: self.examples.inputs(modality, rows) for modality, rows in batch.encoded.items() if len(rows)}
+        device = self.options.device
+        return {modality: {name: tensor.to(device) for name, tensor in tensors.items()} for modality, tensors in given.items()}
+
+    def _loss(self, batch: Batch, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
+        vectors, extras = {}, {}
+        for modality, output in outputs.items():
+            found = grad_cache.vectors_of(output)
+            _check_vectors(modality, found, len(batch.encoded[modality]))
+            own = batch.ids[modality] >= 0
+            count = int(own.sum())
+            vectors[modality] = found[:count] if count == len(own) else _spread(found[:count], own)
+            if count < len(found):
+                others = self.examples.ids[modality][batch.encoded[modality][count:]]
+                extras[modality] = (found[count:], torch.from_numpy(others).to(found.device))
+        with torch.autocast(torch.device(self.options.device).type, enabled=False):
+            loss, parts = self.objective(vectors, batch.ids, extras)
+        if (extra := self.extra) is not None:
+            parts["extra"] = (further := extra(batch, outputs)).detach()
+            loss = loss + further
+        return loss, parts
+
+    def _evaluate(self, step: int) -> dict[str, float]:
+        """What `validate` says of the weights after a step; they are kept if they are the best so far."""
+        if self.validate is None:
+            return {}
+        self.modules.eval()
+        torch.manual_seed(_seed(self.options.seed, step, _VALIDATION))
+        with torch.no_grad():
+            metrics = {name: float(value) for name, value in self.validate().items()}
+        self.modules.train()
+        self.evaluations.append({"step": step, **metrics})
+        if name := self.options.metric:
+            if name not in metrics:
+                raise EncoderError(f"metric = {name!r} is none that validation gives; use one of {', '.join(sorted(metrics))}")
+            if not math.isfinite(value := metrics[name]):
+                raise EncoderError(f"{name} is {value} after step {step}; a metric that decides must be finite")
+            best = self.best["value"]
+            if best is None or (value < best if self.options.lower else value > best):
+                self.best = {"step": step, "value": value, "weights": state.weights(self.modules)}
+        return metrics
+
+    def _patience_ended(self) -> bool:
+        since = sum(evaluation["step"] > self.best["step"] for evaluation in self.evaluations)
+        return bool(self.options.patience and since >= self.options.patience)
+
+    def _note(self, step: int, loss: float, parts: Mapping[str, float], rate: float, metrics: Mapping[str, float]) -> None:
+        epoch, scale = step / self.order.steps_per_epoch, float(self.objective.scale.detach())
+        self.note(Step(step, self.steps, epoch, loss, parts, rate, scale, metrics, monotonic() - self.began))
+
+    def _write(self) -> None:
+        saved = {
+            "fingerprint": self.fingerprint,
+            "weights": state.weights(self.modules),
+            "optimiser": self.optimiser.state_dict() if not self.stopped else {},
+            "losses": self.losses,
+            "evaluations": self.evaluations,
+            "best": self.best,
+            "stopped": self.stopped,
+            "seconds": monotonic() - self.began,
+        }
+        state.write(self.folder, saved)
+        self.written = monotonic()
+
+    def _resume(self) -> None:
+        saved = state.read(self.folder, self.fingerprint)
+        if saved is None:
+            return
+        state.load_weights(self.modules, saved["weights"])
+        if saved["optimiser"]:
+            self.optimiser.load_state_dict(saved["optimiser"])
+        self.losses, self.evaluations, self.best, self.stopped = (saved[key] for key in ("losses", "evaluations", "best", "stopped"))
+        self.resumed = len(self.losses)
+        self.began -= saved["seconds"]
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What decides the end result; two trainings in which this is equal are one."""
+        how = {name: value for name, value in asdict(self.options).items() if name not in _EVERYWHERE}
+        how["betas"] = list(how["betas"])
+        shapes = sorted(f"{name} {tuple(one.shape)} {one.requires_grad}" for name, one in self.modules.named_parameters())
+        contents = [array for modality in sorted(self.towers) for array in (self.examples.ids[modality], self.negatives.get(modality))]
+        return how | {
+            "loss": f"{self.objective.loss} {sorted(self.objective.weights.items())} {self.objective.most}",
+            "examples": _digest(self.examples.digest.encode(), *(b"" if one is None else one.tobytes() for one in contents)),
+            "weights": _digest("\n".join(shapes).encode()),
+        }
+
+
+def _check(options: Options, validate: Callable[[], Mapping[str, float]] | None) -> None:
+    if (options.steps > 0) == (options.epochs > 0) or min(options.steps, options.epochs) < 0:
+        raise EncoderError(f"steps = {options.steps} and epochs = {options.epochs}: give one of them, above 0")
+    if not (options.learning_rate > 0 and math.isfinite(options.learning_rate)):
+        raise EncoderError(f"learning_rate = {options.learning_rate} is not above 0; heads begin with 1e-3, fine-tuning with 1e-5")
+    for name in ("warm_up", "floor"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise EncoderError(f"{name} = {getattr(options, name)} is a share, from 0 to 1")
+    for name in ("chunk", "weight_decay", "clip", "evaluate_every", "patience", "checkpoint_every"):
+        if getattr(options, name) < 0:
+            raise EncoderError(f"{name} = {getattr(options, name)} is below 0; 0 is none")
+    if options.metric and validate is None:
+        raise EncoderError(f"metric = {options.metric!r} needs a validation that gives it; none was given")
+    if options.patience and not (options.metric and options.evaluate_every):
+        raise EncoderError(f"patience = {options.patience} needs a metric and evaluate_every above 0")
+
+
+def _check_examples(towers: Mapping[Modality, Module], examples: Examples) -> None:
+    if len(towers) < 2:
+        raise EncoderError(f"alignment needs two modalities, got a tower of {', '.join(towers) or 'none'}")
+    missing = [modality for modality in towers if modality not in examples.ids]
+    if missing:
+        raise EncoderError(f"there is a tower of {', '.join(missing)}, and examples of {', '.join(examples.ids)} alone")
+    lonely = int((np.sum([examples.ids[modality] >= 0 for modality in towers], axis=0) < 2).sum())
+    if lonely:
+        raise EncoderError(f"{lonely} of {len(examples)} examples have fewer than two of {', '.join(towers)}; leave them out")
+
+
+def _check_vectors(modality: Modality, vectors: Tensor, rows: int) -> None:
+    if vectors.ndim != 2 or len(vectors) != rows:
+        raise EncoderError(f"the {modality} tower gave {tuple(vectors.shape)} for {rows} examples; it must give ({rows}, dimension)")
+
+
+def _dtype(options: Options) -> torch.dtype:
+    """float32, or bfloat16 where the hardware has it; float16 would need a scaled loss."""
+    wanted = hardware.dtypes(options.device, options.dtype)[0]
+    if options.dtype == "float16":
+        raise EncoderError("dtype float16 is too narrow for gradients; give float32, bfloat16 or auto")
+    if options.dtype == "bfloat16" and hardware.dtypes(options.device)[0] != "bfloat16":
+        raise EncoderError(f"{options.device} has no bfloat16 of its own and emulates it, hundreds of times slower; give float32 or auto")
+    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+
+def _spread(vectors: Tensor, own: Tensor) -> Tensor:
+    """Vectors of the rows that have the modality among zeros for those that lack it."""
+    return vectors.new_zeros(len(own), vectors.shape[1]).index_copy(0, own.nonzero()[:, 0], vectors)
+
+
+def _seed(*numbers: int) -> int:
+    """63 bits from a training's seed and a step."""
+    return int(np.random.SeedSequence([number & 0xFFFFFFFF for number in numbers]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _digest(*contents: bytes) -> str:
+    hashed = hashlib.sha256()
+    for content in contents:
+        hashed.update(len(content).to_bytes(8) + content)
+    return hashed.hexdigest()[:16]
+
+
+def _cuda(device: str) -> list[int]:
+    kind = torch.device(device)
+    return [] if kind.type != "cuda" else [torch.cuda.current_device() if kind.index is None else kind.index]
