@@ -113,7 +113,7 @@ def _sheet(field: Image.Image, title: str) -> tuple[Image.Image, ImageDraw.Image
     sheet = Image.new("RGB", (_LEFT + field.width + _RIGHT, _TOP + field.height + _BOTTOM), _PAPER)
     sheet.paste(field, (_LEFT, _TOP))
     draw = ImageDraw.Draw(sheet)
-    draw.text((_LEFT, _TOP / 2), title, fill=_INK, font=_font(15), anchor="lm")
+    draw.text((_LEFT, _TOP / 2), title, fill=_INK, font=font(15), anchor="lm")
     return sheet, draw
 
 
@@ -142,15 +142,15 @@ def _frequency_axis(draw: ImageDraw.ImageDraw, field: Image.Image, hertz: np.nda
 
 def _time_axis(draw: ImageDraw.ImageDraw, field: Image.Image, start: float, seconds: float) -> None:
     bottom = _TOP + field.height
-    for time in _round_steps(start, start + seconds, 8):
+    for time in round_steps(start, start + seconds, 8):
         x = _LEFT + field.width * (time - start) / seconds
         draw.line([(x, bottom), (x, bottom + 5)], fill=_INK)
-        draw.text((x, bottom + 8), f"{time:g} s", fill=_INK, font=_font(13), anchor="ma")
+        draw.text((x, bottom + 8), f"{time:g} s", fill=_INK, font=font(13), anchor="ma")
 
 
 def _tick_left(draw: ImageDraw.ImageDraw, y: float, text: str) -> None:
     draw.line([(_LEFT - 5, y), (_LEFT, y)], fill=_INK)
-    draw.text((_LEFT - 8, y), text, fill=_INK, font=_font(13), anchor="rm")
+    draw.text((_LEFT - 8, y), text, fill=_INK, font=font(13), anchor="rm")
 
 
 def _colour_scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, field: Image.Image, ends: tuple[float, float], unit: str) -> None:
@@ -159,11 +159,11 @@ def _colour_scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, field: Image.Im
     ramp = viridis(np.linspace(1, 0, field.height)[:, None].repeat(14, axis=1))
     sheet.paste(Image.fromarray(ramp), (x, _TOP))
     for y, value in ((_TOP, high), (_TOP + field.height / 2, (low + high) / 2), (_TOP + field.height - 1, low)):
-        draw.text((x + 20, y), f"{value:.3g}", fill=_INK, font=_font(13), anchor="lm")
-    draw.text((sheet.width - 8, _TOP / 2), unit, fill=_INK, font=_font(13), anchor="rm")
+        draw.text((x + 20, y), f"{value:.3g}", fill=_INK, font=font(13), anchor="lm")
+    draw.text((sheet.width - 8, _TOP / 2), unit, fill=_INK, font=font(13), anchor="rm")
 
 
-def _round_steps(low: float, high: float, most: int) -> Sequence[float]:
+def round_steps(low: float, high: float, most: int) -> Sequence[float]:
     """Round numbers within a range, at most so many: steps of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / most
     power = 10.0 ** np.floor(np.log10(rough))
@@ -180,5 +180,5 @@ def _filter(frames: int, width: int) -> Image.Resampling:
     return Image.Resampling.NEAREST if width >= frames else Image.Resampling.BOX
 
 
-def _font(size: int) -> Any:
+def font(size: int) -> Any:
     return ImageFont.load_default(size)
