@@ -227,6 +227,7 @@ class _Training:
     ) -> None:
         _check(options, validate)
         _check_examples(towers, examples)
+        _check_negatives(negatives or {}, towers, examples)
         self.towers, self.objective, self.examples, self.options = towers, objective, examples, options
         self.folder, self.validate, self.note, self.extra = folder, validate, note, extra
         self.negatives = negatives or {}
@@ -419,6 +420,18 @@ def _check_examples(towers: Mapping[Modality, Module], examples: Examples) -> No
     lonely = int((np.sum([examples.ids[modality] >= 0 for modality in towers], axis=0) < 2).sum())
     if lonely:
         raise EncoderError(f"{lonely} of {len(examples)} examples have fewer than two of {', '.join(towers)}; leave them out")
+
+
+def _check_negatives(negatives: Mapping[Modality, np.ndarray], towers: Mapping[Modality, Module], examples: Examples) -> None:
+    for modality, rows in negatives.items():
+        if modality not in towers or rows.ndim != 2 or len(rows) != len(examples):
+            raise EncoderError(
+                f"{modality} negatives have shape {rows.shape}; give ({len(examples)}, k) rows of examples, for one of {', '.join(towers)}"
+            )
+        if not (
+            rows.min(initial=-1) >= -1 and rows.max(initial=-1) < len(examples) and (examples.ids[modality][rows[rows >= 0]] >= 0).all()
+        ):
+            raise EncoderError(f"{modality} negatives name examples that do not exist or have no {modality}; -1 stands for none")
 
 
 def _check_vectors(modality: Modality, vectors: Tensor, rows: int) -> None:
