@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -114,12 +114,87 @@ class TrainWordsSettings(_Frozen):
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What one text may cost.")
 
 
+class ShareSettings(_Frozen):
+    """How pairs are divided, by the content of their media."""
+
+    train: float = Field(0.8, ge=0, le=1, description="Share that is trained on.")
+    validation: float = Field(0.1, ge=0, le=1, description="Share that decides when to stop, and how to calibrate.")
+    test: float = Field(0.1, ge=0, le=1, description="Share that is read once, when all is done, for the figures.")
+
+
+class AlignSettings(_Frozen):
+    """Learn from pairs how encoders come into one space."""
+
+    pairs: str = Field("", description="Parquet, CSV or JSONL with columns text, image, audio, video: a file, or its URL in a bucket.")
+    space: str = Field("miniature", description="The encoders: a space's name or TOML file; they need not share a dimension.")
+    name: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$", description="Of the new space, and of its folder.")
+    out: str = Field(".", min_length=1, description="Folder in which that folder is made.")
+    source: str = Field("", description="Where relative URIs begin: a folder or a URL; empty means the folder of the pairs.")
+    head: Literal["linear", "mlp", "residual"] = Field("residual", description="What is trained behind each encoder.")
+    hidden: int = Field(0, ge=0, le=65_536, description="Width of a head's hidden layer; 0 means twice its larger side.")
+    dimension: int = Field(
+        0, ge=0, le=65_536, description="Of the new space; 0 means the largest of the encoders', or that of what is kept."
+    )
+    keep: tuple[Literal["text", "image", "audio", "video"], ...] = Field(
+        (), description="Modalities whose vectors stay as they are; the others are trained to them."
+    )
+    train: str = Field(
+        "heads", pattern=r"^(heads|all|last:[0-9]+)$", description="heads; or the encoders, too: all, or their last:N blocks."
+    )
+    loss: Literal["info-nce", "multi-positive", "sigmoid"] = Field("info-nce", description="What training minimises.")
+    weights: dict[str, float] = Field(
+        default_factory=dict, description='Of pairs of modalities, such as {"image-audio": 0.5}; 1 where none.'
+    )
+    batch: int = Field(1024, ge=2, description="Pairs of one step; fewer where there are fewer.")
+    chunk: int = Field(
+        0, ge=0, description="Pairs that go through an encoder at once (GradCache); 0 means all, for train = last or all 64."
+    )
+    steps: int = Field(0, ge=0, description="How long to train; 0 means 1000 steps, unless epochs says it.")
+    epochs: int = Field(0, ge=0, description="Passes over the pairs, instead of steps.")
+    learning_rate: float = Field(0.0, ge=0, description="0 means 0.001 for heads, 0.00002 where encoders are trained, too.")
+    weight_decay: float = Field(0.05, ge=0, description="Of AdamW.")
+    warm_up: float = Field(0.05, ge=0, le=1, description="Share of the steps in which the learning rate rises.")
+    hard_negatives: int = Field(0, ge=0, le=64, description="Near but wrong neighbours of each pair that stand beside it in the batch.")
+    metric: str = Field("mrr", description='Of the validation, decides which weights are kept: "mrr", "recall@1", "text>image recall@5" …')
+    evaluate_every: int = Field(50, gt=0, description="Steps between two validations.")
+    patience: int = Field(5, ge=0, description="Validations without a better one after which training stops; 0 never stops it.")
+    calibrate: bool = Field(True, description="Close the gap between modalities, where validation says that it helps.")
+    checkpoint_every: float = Field(30.0, ge=0, description="Seconds between two checkpoints.")
+    seed: int = Field(1, ge=0, description="Of all that is drawn: the same seed and pairs give the same weights.")
+    shares: ShareSettings = Field(default_factory=ShareSettings, description="How pairs are divided.")
+    replace: bool = Field(
+        False, description="Replace a space of this name that was trained otherwise; tables made with it cannot be asked then."
+    )
+    allow_deletions: bool = Field(False, description="Go on although much is gone of what earlier pairs named.")
+    workers: int = Field(0, ge=0, description="Processes that decode; 0 means one per core.")
+    encode_batch: int = Field(64, gt=0, description="Segments in one forward pass of embedding.")
+    device: str = Field("auto", description="auto, cpu, cuda, or cuda:N.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Number format in which encoders embed.")
+    scratch: str = Field("", description="Folder for files between tasks; empty means the system's temporary folder.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one object may cost.")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.steps and self.epochs:
+            raise ValueError("steps and epochs exclude each other: give one of them")
+        return self
+
+
+_PARTS: dict[str, type[BaseModel]] = {
+    "limits": LimitSettings,
+    "tables": TableSettings,
+    "frames": FrameSettings,
+    "shares": ShareSettings,
+}
+S = TypeVar("S", bound=BaseModel)
+
+
 def train_words_settings(**flags: Any) -> TrainWordsSettings:
     """Settings of training from the flags that were given (not None); SettingsError as `load` says."""
     try:
         return TrainWordsSettings(**{k: v for k, v in flags.items() if v is not None})
     except ValidationError as problem:
-        raise SettingsError("; ".join(_told(error) for error in problem.errors())) from None
+        raise SettingsError("; ".join(_told(error, TrainWordsSettings) for error in problem.errors())) from None
 
 
 def load(config: Path | None, **flags: Any) -> EmbedSettings:
@@ -127,17 +202,26 @@ def load(config: Path | None, **flags: Any) -> EmbedSettings:
 
     Raises SettingsError naming the key, what came and what is allowed.
     """
+    return _loaded(EmbedSettings, ("source", "database"), config, flags)
+
+
+def load_align(config: Path | None, **flags: Any) -> AlignSettings:
+    """Settings of `align`, as `load` does."""
+    return _loaded(AlignSettings, ("pairs", "name"), config, flags)
+
+
+def _loaded(kind: type[S], needed: tuple[str, ...], config: Path | None, flags: dict[str, Any]) -> S:
     values: dict[str, Any] = _read(config) if config else {}
-    for part in ("limits", "tables", "frames"):
+    for part in _PARTS:
         given = {k: v for k, v in (flags.pop(part, None) or {}).items() if v is not None}
         if given and isinstance(values.get(part, {}), dict):
             values[part] = {**values.get(part, {}), **given}
     values |= {k: v for k, v in flags.items() if v is not None}
     try:
-        settings = EmbedSettings(**values)
+        settings = kind(**values)
     except ValidationError as problem:
-        raise SettingsError("; ".join(_told(error) for error in problem.errors())) from None
-    for name in ("source", "database"):
+        raise SettingsError("; ".join(_told(error, kind) for error in problem.errors())) from None
+    for name in needed:
         if not getattr(settings, name):
             raise SettingsError(f"{name} is missing; give it as an argument or in the file named by --config")
     return settings
@@ -152,10 +236,9 @@ def _read(config: Path) -> dict[str, Any]:
         raise SettingsError(f"{config} cannot be read as TOML: {problem}") from None
 
 
-def _told(error: Any) -> str:
+def _told(error: Any, kind: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {"limits": LimitSettings, "tables": TableSettings, "frames": FrameSettings}
-        whole = parts.get(error["loc"][0] if len(error["loc"]) > 1 else "", EmbedSettings)
+        whole = _PARTS.get(error["loc"][0] if len(error["loc"]) > 1 else "", kind)
         return f"there is no setting {name!r}; allowed are {', '.join(whole.model_fields)}"
     return f"{name} = {error['input']!r}: {error['msg']}"
