@@ -180,6 +180,22 @@ class AlignSettings(_Frozen):
         return self
 
 
+class ScoreSettings(_Frozen):
+    """Measure how well a table answers pairs that are known."""
+
+    database: str = Field("", description="LanceDB database: a folder, or an object-store URL.")
+    pairs: str = Field("", description="Parquet, CSV or JSONL with columns text, image, audio, video.")
+    table: str = Field("media", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Table in the database.")
+    source: str = Field("", description="Where relative URIs begin: a folder or a URL; empty means the folder of the pairs.")
+    split: Literal["all", "train", "validation", "test"] = Field("all", description="Which side of the pairs, as align divides them.")
+    seed: int = Field(1, ge=0, description="Of the division, as in align, of the bootstrap, and of what is drawn.")
+    shares: ShareSettings = Field(default_factory=ShareSettings, description="How pairs are divided, as in align.")
+    among: Literal["table", "pairs"] = Field("table", description="What is found: all that the table holds, or the pairs' objects alone.")
+    against: str = Field("", description="Another database to score on the very same pairs.")
+    against_table: str = Field("", description="Its table; empty means of the same name.")
+    at_least: tuple[str, ...] = Field((), description='What must be reached, such as "text>image recall@1=0.5", or the run fails.')
+
+
 _PARTS: dict[str, type[BaseModel]] = {
     "limits": LimitSettings,
     "tables": TableSettings,
@@ -208,6 +224,11 @@ def load(config: Path | None, **flags: Any) -> EmbedSettings:
 def load_align(config: Path | None, **flags: Any) -> AlignSettings:
     """Settings of `align`, as `load` does."""
     return _loaded(AlignSettings, ("pairs", "name"), config, flags)
+
+
+def load_score(config: Path | None, **flags: Any) -> ScoreSettings:
+    """Settings of `score`, as `load` does."""
+    return _loaded(ScoreSettings, ("database", "pairs"), config, flags)
 
 
 def _loaded(kind: type[S], needed: tuple[str, ...], config: Path | None, flags: dict[str, Any]) -> S:

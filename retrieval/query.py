@@ -101,7 +101,18 @@ class Searcher:
         -------
         Best first. A query of several windows (a long sound, a long text, a video) scores each segment by its best window.
         """
-        vectors = self.embed(query)
+        return self.nearest(self.embed(query), media=media, modality=modality, prefix=prefix, limit=limit)
+
+    def nearest(
+        self,
+        vectors: np.ndarray,
+        *,
+        media: Collection[str] = (),
+        modality: str | None = None,
+        prefix: str | None = None,
+        limit: int = 10,
+    ) -> list[Hit]:
+        """As `search`, of a query that is embedded already: float32 (windows, dimension)."""
         best: dict[tuple[str, int], Hit] = {}
         for vector in vectors:
             for hit in self._nearest(vector, _where(media, modality, prefix), limit):
@@ -113,11 +124,11 @@ class Searcher:
     def embed(self, query: str | Path) -> np.ndarray:
         """Vectors of a query, float32 (windows, dimension)."""
         if isinstance(query, str):
-            return self._of_text([query], self._encoder("text", "words"))
+            return self._of_text([query], self.encoder("text", "words"))
         modality = medium_of(query.name, query)
         if modality == "video":
             return self._of_video(query)
-        encoder = self._encoder(modality, f"{query.name} ({modality})")
+        encoder = self.encoder(modality, f"{query.name} ({modality})")
         if modality == "image":
             return encoder.encode(alone(encoder.prepare(pictures.decode(query, Limits()))))
         if modality == "audio":
@@ -128,7 +139,7 @@ class Searcher:
 
     def _of_video(self, query: Path) -> np.ndarray:
         read = self.space.modalities_of("video") or ("video",)
-        encoders = {modality: self._encoder(modality, f"{query.name} (video)") for modality in read}
+        encoders = {modality: self.encoder(modality, f"{query.name} (video)") for modality in read}
         specs = {modality: encoder.spec for modality, encoder in encoders.items()}
         seen = videos.parts(query, specs, FrameChoice(most=FRAMES))
         return np.concatenate([encoders[part.modality].encode(alone(encoders[part.modality].prepare(part.medium))) for part in seen])
@@ -140,7 +151,8 @@ class Searcher:
         prepare = getattr(encoder, "prepare_query", encoder.prepare)  # an encoder may read queries otherwise than what it finds
         return np.concatenate([encoder.encode(alone(prepare(part))) for part in parts])
 
-    def _encoder(self, modality: Modality, what: str) -> Encoder:
+    def encoder(self, modality: Modality, what: str) -> Encoder:
+        """The encoder of a modality; QueryError, which says that `what` cannot be embedded, where the space has none."""
         if modality not in self.space.encoders:
             raise QueryError(f"space {self.space.name!r} cannot embed {what}; it can embed {', '.join(self.space.encoders)}")
         if modality not in self._encoders:

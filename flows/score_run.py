@@ -1,0 +1,215 @@
+"""One score of one table (or of two, side by side), from a list of pairs to a report, whoever drives it: Prefect or a plain call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from encoders.errors import EncoderError
+from flows import secret_blocks
+from flows.settings import ScoreSettings, SettingsError
+from retrieval import candidates, scoring, thresholds
+from retrieval.candidates import Candidates
+from retrieval.query import QueryError, Searcher
+from retrieval.query_texts import embed_texts
+from retrieval.ranking import Figure
+from retrieval.scoring import MIXED, Score, Scored
+from retrieval.thresholds import Outcome, Threshold
+from storage import quarantine, runs, table
+from storage.errors import StorageError
+from storage.objects import open_source
+from tasks.pairs import Pairs, PairsError, Shares, Split, read_pairs, split
+
+KIND = "score"
+REFUSALS = (SettingsError, PairsError, QueryError, EncoderError, StorageError, OSError)
+Missing = Mapping[str, Mapping[str, int]]
+"""By modality, how many texts or URIs take no part, by reason."""
+
+
+@dataclass
+class ScoreRun:
+    """The state of one score: what was asked, the tables, what was left out and why. Made by `open_score`."""
+
+    settings: ScoreSettings
+    searchers: list[Searcher]
+    thresholds: list[Threshold]
+    name: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{token_hex(3)}")
+    missing: list[Missing] = field(default_factory=list)
+    began: float = field(default_factory=monotonic)
+
+    def read(self) -> tuple[Pairs, list[Candidates]]:
+        """The pairs, and the objects of each table."""
+        asked = self.settings
+        pairs = read_pairs(Path(asked.pairs), open_source(asked.source).root if asked.source else "")
+        space = self.searchers[0].space
+        db = table.connect(asked.database, must_exist=True)
+        runs.start(db, asked.table, self.name, asked.pairs, space=space.name, generation=space.generation, kind=KIND)
+        return pairs, [candidates.read(searcher.table) for searcher in self.searchers]
+
+    def divide(self, pairs: Pairs, held: list[Candidates]) -> tuple[Split, pl.DataFrame]:
+        """The pairs with the contents of their media, and those of the side that was asked for; refuses if none is left."""
+        contents: dict[str, str] = {}
+        for place, (database, name) in enumerate(self._places()):
+            known, absent = _known(pairs, held[place])
+            quarantined = quarantine.load(table.connect(database, must_exist=True), name).select("uri", "reason")
+            self.missing.append({m: counts for m, uris in absent.items() if (counts := _reasons(uris, held[place], quarantined))})
+            contents = contents or known  # the first table's
+        divided = split(pairs, contents, Shares(**self.settings.shares.model_dump()), self.settings.seed)
+        side = divided.frame if self.settings.split == "all" else divided.side(self.settings.split)
+        if side.is_empty():
+            raise PairsError(f"{self.settings.pairs}: no pair can be scored: {self._none_left(pairs, divided)}")
+        return divided, side
+
+    def encode(self, side: pl.DataFrame, held: list[Candidates]) -> list[Scored]:
+        """The pairs' texts as queries of each table's space."""
+        if "text_content" not in side.columns:
+            texts = pl.DataFrame(schema={"text": pl.String, "text_content": pl.String})
+        else:
+            texts = side.select("text", "text_content").drop_nulls().unique("text_content").sort("text_content")
+        scored = []
+        for place, searcher in enumerate(self.searchers):
+            encoded, failed = _encoded(searcher, texts)
+            scored.append(Scored(searcher, held[place], encoded))
+            if failed:
+                self.missing[place] = {**self.missing[place], "text": failed}
+        return scored
+
+    def measure(self, side: pl.DataFrame, scored: list[Scored]) -> tuple[Score, Score | None, Mapping[str, Mapping[str, Figure]]]:
+        """All figures."""
+        among = self.settings.among == "pairs"
+        against = scored[1] if len(scored) > 1 else None
+        found = scoring.score(side, scored[0], against, among_pairs=among, seed=self.settings.seed)
+        if not found[0].directions:
+            told = "; ".join(f"{m}: {_counted(counts)}" for missing in self.missing for m, counts in missing.items())
+            raise PairsError(f"{self.settings.pairs}: no pair can be scored: {told or 'the tables have no object in common'}")
+        return found
+
+    def finish(
+        self, pairs: Pairs, divided: Split, side: pl.DataFrame, found: tuple[Score, Score | None, Mapping[str, Mapping[str, Figure]]]
+    ) -> dict[str, Any]:
+        """The report, as plain JSON values; it is written into the table of runs."""
+        asked, (score, other, differences) = self.settings, found
+        outcomes = thresholds.judge(score, self.thresholds)
+        report: dict[str, Any] = {
+            "run": self.name,
+            "source": asked.pairs,
+            "split": asked.split,
+            "among": asked.among,
+            "seed": asked.seed,
+            "pairs": {
+                "rows": pairs.rows,
+                "scored": side.height,
+                "too_few": pairs.too_few + divided.too_few,
+                "duplicates": pairs.duplicates + divided.copies,
+                "other_sides": divided.frame.height - side.height,
+                "missing": self.missing[0],
+            },
+            **self._told(0, score),
+            "against": None if other is None else self._told(1, other) | {"missing": self.missing[1]},
+            "differences": {name: {metric: asdict(figure) for metric, figure in figures.items()} for name, figures in differences.items()},
+            "thresholds": [asdict(outcome) for outcome in outcomes],
+            "met": all(outcome.met for outcome in outcomes),
+            "verdict": _verdict(score, outcomes, side.height),
+            "seconds": round(monotonic() - self.began, 3),
+        }
+        runs.finish(table.connect(asked.database, must_exist=True), asked.table, report, kind=KIND)
+        return report
+
+    def _places(self) -> list[tuple[str, str]]:
+        asked = self.settings
+        return [(asked.database, asked.table), *([(asked.against, asked.against_table or asked.table)] if asked.against else [])]
+
+    def _told(self, place: int, score: Score) -> dict[str, Any]:
+        searcher, (database, name) = self.searchers[place], self._places()[place]
+        where = {"database": database, "table": name, "space": searcher.space.name, "generation": searcher.space.generation}
+        return where | {"version": int(searcher.table.version), **asdict(score)}
+
+    def _none_left(self, pairs: Pairs, divided: Split) -> str:
+        if not divided.frame.is_empty():
+            return f"none of {divided.frame.height:,} is on the side {self.settings.split}"
+        told = [f"{m}: {_counted(counts)}" for m, counts in self.missing[0].items()]
+        return f"of {pairs.frame.height:,}, {'; '.join(told)}. Is --source what relative URIs begin at?"
+
+
+def open_score(settings: ScoreSettings) -> ScoreRun:
+    """Do everything that can refuse a score before any work. Writes nothing."""
+    secret_blocks.install()
+    asked = [thresholds.parse(text) for text in settings.at_least]
+    if not Path(settings.pairs).is_file():
+        raise PairsError(f"there is no file {settings.pairs!r}; give a list of pairs: Parquet, CSV or JSONL")
+    searchers = [Searcher(settings.database, settings.table)]
+    if settings.against:
+        searchers.append(Searcher(settings.against, settings.against_table or settings.table))
+    return ScoreRun(settings, searchers, asked)
+
+
+def _known(pairs: Pairs, held: Candidates) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Content by URI of the pairs' media that the table holds as what the pairs say, and by modality the URIs it does not."""
+    contents: dict[str, str] = {}
+    absent: dict[str, list[str]] = {}
+    for m in pairs.media:
+        named = pl.DataFrame({"uri": pairs.uris(m)}, schema={"uri": pl.String})
+        found = named.join(held.objects.filter(pl.col("medium") == m).select("uri", "content_hash"), on="uri", how="left")
+        contents.update(found.drop_nulls().iter_rows())
+        absent[m] = found.filter(pl.col("content_hash").is_null()).get_column("uri").to_list()
+    return contents, absent
+
+
+def _reasons(uris: list[str], held: Candidates, quarantined: pl.DataFrame) -> dict[str, int]:
+    if not uris:
+        return {}
+    told = pl.DataFrame({"uri": uris}).join(held.objects.select("uri", "medium").unique("uri"), on="uri", how="left")
+    told = told.join(quarantined.unique("uri"), on="uri", how="left")
+    reason = pl.coalesce("in quarantine: " + pl.col("reason"), "is " + pl.col("medium"), pl.lit("not in the table"))
+    return dict(sorted(Counter(told.select(reason=reason).get_column("reason").to_list()).items()))
+
+
+def _encoded(searcher: Searcher, texts: pl.DataFrame) -> tuple[Candidates, dict[str, int]]:
+    """Texts as candidates, in their order, and how many have no vector, by reason."""
+    if texts.is_empty() or "text" not in searcher.space.encoders:
+        return _texts([], np.zeros((0, searcher.space.dimension), np.float32), np.zeros(0, np.int64)), (
+            {"the space reads no text": texts.height} if texts.height else {}
+        )
+    encoded = embed_texts(searcher.encoder("text", "the pairs' texts"), texts.get_column("text").to_list())
+    contents = texts.get_column("text_content")[encoded.kept].to_list()
+    return _texts(contents, encoded.vectors, encoded.owner), dict(Counter(encoded.failed.values()))
+
+
+def _texts(contents: list[str], vectors: np.ndarray, owner: np.ndarray) -> Candidates:
+    counts = np.bincount(owner, minlength=len(contents)).astype(np.int64)
+    objects = pl.DataFrame(
+        {
+            "medium": ["text"] * len(contents),
+            "uri": contents,
+            "content_hash": contents,
+            "rows": counts,
+            "first": np.cumsum(counts) - counts,
+        },
+        schema={"medium": pl.String, "uri": pl.String, "content_hash": pl.String, "rows": pl.Int64, "first": pl.Int64},
+    )
+    return Candidates(objects, vectors)
+
+
+def _verdict(score: Score, outcomes: list[Outcome], pairs: int) -> str:
+    if missed := [o for o in outcomes if not o.met]:
+        told = ", ".join(f"{o.direction} {o.metric} is {o.value:.3f} and not {o.least:g}" for o in missed)
+        return f"{len(missed)} of {len(outcomes)} thresholds missed: {told}"
+    figures = {name: direction.figures["recall@1"].value for name, direction in score.directions.items()}
+    if score.mixed is not None:
+        figures[MIXED] = score.mixed.figures["recall@1"].value
+    told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    met = f"; {len(outcomes)} of {len(outcomes)} thresholds met" if outcomes else ""
+    return f"recall@1 of {pairs:,} pairs: {told}{met}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {reason}" for reason, n in counts.items())
