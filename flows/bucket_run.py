@@ -281,18 +281,21 @@ def lanes(spec: Spec, device: str, dtype: str) -> list[Encoder]:
     return [*replicas, *replicas[:1] * (hardware.share_cores(devices[0]) - 1)]
 
 
-def open_run(settings: EmbedSettings, *, only_plan: bool = False) -> BucketRun:
+def open_run(settings: EmbedSettings, *, only_plan: bool = False, space: Space | None = None, source: Source | None = None) -> BucketRun:
     """Do everything that can refuse a run before any work: space, source, database, generation. Writes nothing.
 
-    `only_plan` takes a database folder that is not there for an empty database, instead of making it.
+    Parameters
+    ----------
+    only_plan : takes a database folder that is not there for an empty database, instead of making it.
+    space, source : instead of those that the settings name.
 
     Raises SettingsError, EncoderError, SourceError, TableError or RefusedError, each one clear message.
     """
     secret_blocks.install()
-    space = load_space(settings.space)
+    space = space or load_space(settings.space)
     if settings.tables.text and "text" not in space.media:
         raise SettingsError(f"tables.text = {settings.tables.text!r}: space {space.name!r} has no texts, only {', '.join(space.media)}")
-    source = open_source(settings.source)
+    source = source or open_source(settings.source)
     source.check()
     if not only_plan:
         for spec in space:

@@ -51,7 +51,7 @@ def embed(settings: EmbedSettings) -> State[Any]:
     """
     try:
         bucket_run = open_run(settings)
-        account = _run(bucket_run)
+        account = run_as_tasks(bucket_run)
     except REFUSALS as problem:
         get_run_logger().error("%s", problem)
         return Failed(message=str(problem), data=problem)
@@ -61,7 +61,9 @@ def embed(settings: EmbedSettings) -> State[Any]:
     return Completed(message=verdict, data=account) if good else Failed(message=verdict, data=account)
 
 
-def _run(bucket_run: BucketRun) -> Account:
+def run_as_tasks(bucket_run: BucketRun) -> Account:
+    """A run from listing to account, its steps as tasks of the flow that calls this."""
+
     @task(name="discover", task_run_name="discover", **PLAIN)
     def discover() -> pl.DataFrame:
         """List the source."""

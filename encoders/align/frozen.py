@@ -36,7 +36,7 @@ class FrozenVectors:
             if len(places) and not -1 <= places.min() <= places.max() < len(vectors[modality]):
                 raise EncoderError(f"{modality} ids are {places.min()} to {places.max()}, there are {len(vectors[modality])} vectors")
         self.vectors = dict(vectors)
-        self.ids = {modality: np.asarray(places, np.int64) for modality, places in ids.items()}
+        self.ids: Mapping[Modality, np.ndarray] = {modality: np.asarray(places, np.int64) for modality, places in ids.items()}
 
     def __len__(self) -> int:
         return len(next(iter(self.ids.values())))
