@@ -37,7 +37,8 @@ def masks():
     return same, right_a, right_b
 
 
-def ours(loss, a, b, scale, bias, more_a, more_b, same=None, right_a=None, right_b=None, extra=True):
+def ours(loss, numbers, boolean=(None, None, None), extra=True):
+    (a, b, scale, bias, more_a, more_b), (same, right_a, right_b) = numbers, boolean
     given = {"negatives": Negatives(more_a, right_a), "negatives_of_b": Negatives(more_b, right_b)} if extra else {}
     if loss is sigmoid:
         return loss(a, b, scale, bias, same, **given)
@@ -63,12 +64,13 @@ def naive_direction(a, b, scale, more, positives, left_out, right):
     return total / len(a)
 
 
-def naive(loss, a, b, scale, bias, more_a, more_b, same, right_a, right_b):
+def naive(loss, numbers, boolean):
+    (a, b, scale, _, more_a, more_b), (same, right_a, right_b) = numbers, boolean
     identity = [[i == j for j in range(N)] for i in range(N)]
     none = [[False] * N for _ in range(N)]
     same_back = [[same[j][i] for j in range(N)] for i in range(N)]
     if loss is sigmoid:
-        return naive_sigmoid(a, b, scale, bias, more_a, more_b, same, right_a, right_b)
+        return naive_sigmoid(numbers, boolean)
     if loss is info_nce:
         forth = [[same[i][j] and i != j for j in range(N)] for i in range(N)]
         back = [[same_back[i][j] and i != j for j in range(N)] for i in range(N)]
@@ -78,7 +80,8 @@ def naive(loss, a, b, scale, bias, more_a, more_b, same, right_a, right_b):
     return (naive_direction(a, b, scale, more_a, same, none, right_a) + naive_direction(b, a, scale, more_b, same_back, none, right_b)) / 2
 
 
-def naive_sigmoid(a, b, scale, bias, more_a, more_b, same, right_a, right_b):
+def naive_sigmoid(numbers, boolean):
+    (a, b, scale, bias, more_a, more_b), (same, right_a, right_b) = numbers, boolean
     exp, log = (torch.exp, torch.log) if isinstance(a, torch.Tensor) else (math.exp, math.log)
 
     def term(x, y, sign):
@@ -101,15 +104,15 @@ LOSSES = pytest.mark.parametrize("loss", [info_nce, multi_positive_info_nce, sig
 @LOSSES
 def test_values_are_those_of_a_double_loop(loss):
     tensors, boolean = leaves(), masks()
-    expected = naive(loss, *(tensor.detach().numpy().tolist() for tensor in tensors), *(mask.tolist() for mask in boolean))
-    assert float(ours(loss, *tensors, *boolean).detach()) == pytest.approx(expected, rel=1e-12)
+    expected = naive(loss, [tensor.detach().numpy().tolist() for tensor in tensors], [mask.tolist() for mask in boolean])
+    assert float(ours(loss, tensors, boolean).detach()) == pytest.approx(expected, rel=1e-12)
 
 
 @LOSSES
 def test_gradients_are_those_of_a_double_loop(loss):
     tensors, boolean = leaves(), masks()
-    one = torch.autograd.grad(ours(loss, *tensors, *boolean), tensors, allow_unused=True)
-    other = torch.autograd.grad(naive(loss, *tensors, *(mask.tolist() for mask in boolean)), tensors, allow_unused=True)
+    one = torch.autograd.grad(ours(loss, tensors, boolean), tensors, allow_unused=True)
+    other = torch.autograd.grad(naive(loss, tensors, [mask.tolist() for mask in boolean]), tensors, allow_unused=True)
     for mine, theirs in zip(one, other, strict=True):
         assert (mine is None) == (theirs is None)
         if mine is not None:
@@ -121,7 +124,7 @@ def test_gradients_are_those_of_a_double_loop(loss):
 @pytest.mark.parametrize("masked", [False, True])
 def test_gradients_are_those_of_finite_differences(loss, extra, masked):
     boolean = masks() if masked else (None, None, None)
-    assert torch.autograd.gradcheck(lambda *tensors: ours(loss, *tensors, *boolean, extra=extra), leaves())
+    assert torch.autograd.gradcheck(lambda *tensors: ours(loss, tensors, boolean, extra), leaves())
 
 
 def test_info_nce_is_the_loss_of_transformers_clip():
