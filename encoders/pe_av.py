@@ -35,17 +35,17 @@ class PeAvText(TextEncoder):
 
     @classmethod
     def describe(
-        cls, weights: str = "", revision: str = "", licence: str = "", head: str = "audio-video", chunk: int = 0, overlap: int = -1
+        cls, weights: str = "", revision: str = "", licence: str = "", matched: str = "audio-video", chunk: int = 0, overlap: int = -1
     ) -> Spec:
         """The spec of a checkpoint, from its configuration files; `chunk` and `overlap` as `tokenizer.chunking` says.
 
         Parameters
         ----------
-        head : what texts were matched with in training: "audio-video" (both at once), "audio" or "video". A space of sounds alone, or of
+        matched : what texts were matched with in training: "audio-video" (both at once), "audio" or "video". A space of sounds alone, or of
             videos alone, is asked best with its own.
         """
-        if head not in TEXT_HEADS:
-            raise EncoderError(f"head {head!r} is unknown; use {', '.join(TEXT_HEADS)}")
+        if matched not in TEXT_HEADS:
+            raise EncoderError(f"matched {matched!r} is unknown; use {', '.join(TEXT_HEADS)}")
         folder = _locate(weights, revision)
         return Spec(
             encoder="pe-av-text",
@@ -53,7 +53,7 @@ class PeAvText(TextEncoder):
             dimension=setting(folder, "text_config", "hidden_size"),
             inputs="tokens",
             preprocessing=text_preprocessing(folder, setting(folder, "text_config", "max_position_embeddings"), chunk, overlap),
-            pooling=f"{head} projection",
+            pooling=f"{matched} projection",
             **origin(folder, weights, revision, licence),
         )
 

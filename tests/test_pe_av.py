@@ -74,7 +74,7 @@ def test_texts_are_those_of_transformers(folder: Path):
     with torch.no_grad():
         read = model.text_model(inputs["input_ids"], inputs["attention_mask"], output_hidden_states=True)
         expected = model.text_audio_head(read.hidden_states[-1][:, 0])
-    assert_same(vectors(folder, "pe-av-text", TEXTS, head="audio"), expected)
+    assert_same(vectors(folder, "pe-av-text", TEXTS, matched="audio"), expected)
 
 
 def test_sounds_are_those_of_transformers_own_extractor_and_model_each_by_itself(folder: Path):
@@ -105,11 +105,11 @@ def test_the_best_dtype_of_this_machine_keeps_the_vectors(name: str, folder: Pat
 
 
 def test_texts_have_a_head_for_what_they_are_matched_with(folder: Path):
-    found = {head: vectors(folder, "pe-av-text", ["a red dog"], head=head)[0] for head in TEXT_HEADS}
+    found = {head: vectors(folder, "pe-av-text", ["a red dog"], matched=head)[0] for head in TEXT_HEADS}
     assert all(found[a] @ found[b] < 0.99 for a in found for b in found if a < b)
-    assert len({registry.describe("pe-av-text", str(folder), head=head).fingerprint for head in TEXT_HEADS}) == 3
-    with pytest.raises(EncoderError, match="head 'both' is unknown; use audio-video, audio, video"):
-        registry.describe("pe-av-text", str(folder), head="both")
+    assert len({registry.describe("pe-av-text", str(folder), matched=head).fingerprint for head in TEXT_HEADS}) == 3
+    with pytest.raises(EncoderError, match="matched 'both' is unknown; use audio-video, audio, video"):
+        registry.describe("pe-av-text", str(folder), matched="both")
 
 
 def test_weights_that_are_saved_under_the_name_of_their_twin_are_found(folder: Path, tmp_path: Path):
