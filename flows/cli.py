@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_quarantine
+from flows import cli_quarantine, cli_score
 from flows.command import Database, Json, TableName, print_json, refusing
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_quarantine.app, name="quarantine")
+app.command("score")(cli_score.score)
 
 
 def main() -> None:
@@ -183,7 +184,7 @@ def _query(text: str) -> str | Path:
 
 @app.command()
 def status(database: Database, table: TableName = "media", as_json: Json = False) -> None:
-    """Rows, generation, index, last runs, quarantine by reason."""
+    """Rows, generation, index, last runs, last score, quarantine by reason."""
     with refusing():
         from flows import display
         from retrieval.status import status as table_status
@@ -192,7 +193,11 @@ def status(database: Database, table: TableName = "media", as_json: Json = False
         if as_json:
             print_json(told)
             return
-        display.show_mapping(f"table {table} of {database}", {k: v for k, v in told.items() if k not in {"runs", "table"}})
+        display.show_mapping(f"table {table} of {database}", {k: v for k, v in told.items() if k not in {"runs", "table", "score"}})
+        if score := told["score"]:
+            display.show_mapping(
+                f"scored {score['finished']:%Y-%m-%d %H:%M} at version {score['version']}", {score["pairs"]: score["verdict"]}
+            )
         display.show_rows(told["runs"], ["run", "state", "started", "listed", "embedded", "quarantined", "deleted"])
 
 

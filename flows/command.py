@@ -23,11 +23,13 @@ def refusing() -> Iterator[None]:
     from retrieval.query import QueryError
     from storage.errors import StorageError
     from tasks.isolate import WorkerStartError
+    from tasks.pairs import PairsError
     from tasks.plan import RefusedError
 
+    refusals = (SettingsError, PairsError, EncoderError, MediumError, StorageError, RefusedError, QueryError, WorkerStartError, OSError)
     try:
         yield
-    except (SettingsError, EncoderError, MediumError, StorageError, RefusedError, QueryError, WorkerStartError, OSError) as problem:
+    except refusals as problem:
         fail(str(problem))
 
 

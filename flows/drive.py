@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from flows import display
 from flows.bucket_run import open_run
 from flows.local_server import LocalServer, prefect_api
-from flows.settings import EmbedSettings
+from flows.score_run import STEPS, open_score, score_table
+from flows.settings import EmbedSettings, ScoreSettings
 from tasks.report import Account
 
 
@@ -24,19 +28,44 @@ def drive(asked: EmbedSettings, *, direct: bool, server: LocalServer | None = No
         with display.progress("embedding"):
             account = embed_direct(bucket_run)
     else:
-        account = _as_flow(asked, server)
+        account = _as_flow(_embed, asked, server)
     return account, bucket_run.verdict(account), bucket_run.good_enough(account)
 
 
-def _as_flow(asked: EmbedSettings, server: LocalServer | None) -> Account:
-    with prefect_api(server) as ui:
-        from flows.embed import embed
+def drive_score(asked: ScoreSettings, *, direct: bool) -> dict[str, Any]:
+    """The report of a score; its "met" tells whether all thresholds were met. What refuses it is raised."""
+    score_run = open_score(asked)
+    if not direct:
+        report: dict[str, Any] = _as_flow(_score, asked, None)
+        return report
+    with display.steps() as told:
 
+        def step(name: str, call: Callable[[], Any]) -> Any:
+            told("scoring", STEPS.index(name), len(STEPS), name)
+            return call()
+
+        return score_table(score_run, step)
+
+
+def _as_flow(flow: Callable[[Any], Any], asked: EmbedSettings | ScoreSettings, server: LocalServer | None) -> Any:
+    """What a flow's final state holds; an exception that it holds is raised."""
+    with prefect_api(server) as ui:
         display.err.print(f"watch the run while it lasts: {ui}/runs")
-        with display.progress("embedding"):
-            state = embed(asked, return_state=True)
+        state = flow(asked)
         outcome = state.result(raise_on_failure=False)
     if isinstance(outcome, BaseException):
         raise outcome
-    assert isinstance(outcome, Account)  # noqa: S101 - the flow returns nothing else
     return outcome
+
+
+def _embed(asked: EmbedSettings) -> Any:
+    from flows.embed import embed
+
+    with display.progress("embedding"):
+        return embed(asked, return_state=True)
+
+
+def _score(asked: ScoreSettings) -> Any:
+    from flows.score import score
+
+    return score(asked, return_state=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,8 @@ from storage.errors import StorageError
 from storage.objects import open_source
 from tasks.pairs import Pairs, PairsError, Shares, Split, read_pairs, split
 
-KIND = "score"
+Step = Callable[[str, Callable[[], Any]], Any]
+"""Does a named step of a run: calls it, and may show or record that it does."""
 REFUSALS = (SettingsError, PairsError, QueryError, EncoderError, StorageError, OSError)
 Missing = Mapping[str, Mapping[str, int]]
 """By modality, how many texts or URIs take no part, by reason."""
@@ -52,7 +53,7 @@ class ScoreRun:
         pairs = read_pairs(Path(asked.pairs), open_source(asked.source).root if asked.source else "")
         space = self.searchers[0].space
         db = table.connect(asked.database, must_exist=True)
-        runs.start(db, asked.table, self.name, asked.pairs, space=space.name, generation=space.generation, kind=KIND)
+        runs.start(db, asked.table, self.name, asked.pairs, space=space.name, generation=space.generation, kind=runs.SCORE)
         return pairs, [candidates.read(searcher.table) for searcher in self.searchers]
 
     def divide(self, pairs: Pairs, held: list[Candidates]) -> tuple[Split, pl.DataFrame]:
@@ -121,7 +122,7 @@ class ScoreRun:
             "verdict": _verdict(score, outcomes, side.height),
             "seconds": round(monotonic() - self.began, 3),
         }
-        runs.finish(table.connect(asked.database, must_exist=True), asked.table, report, kind=KIND)
+        runs.finish(table.connect(asked.database, must_exist=True), asked.table, report, kind=runs.SCORE)
         return report
 
     def _places(self) -> list[tuple[str, str]]:
@@ -150,6 +151,19 @@ def open_score(settings: ScoreSettings) -> ScoreRun:
     if settings.against:
         searchers.append(Searcher(settings.against, settings.against_table or settings.table))
     return ScoreRun(settings, searchers, asked)
+
+
+def score_table(run: ScoreRun, step: Step = lambda _, call: call()) -> dict[str, Any]:
+    """The report of a score, from its pairs to the table of runs."""
+    pairs, held = step("read", run.read)
+    divided, side = step("divide", lambda: run.divide(pairs, held))
+    scored = step("encode", lambda: run.encode(side, held))
+    found = step("measure", lambda: run.measure(side, scored))
+    report: dict[str, Any] = step("report", lambda: run.finish(pairs, divided, side, found))
+    return report
+
+
+STEPS = ("read", "divide", "encode", "measure", "report")
 
 
 def _known(pairs: Pairs, held: Candidates) -> tuple[dict[str, str], dict[str, list[str]]]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
+import lancedb
 import polars as pl
 
 from encoders.spec import Space
 from storage import quarantine, runs, table
 from storage.errors import TableError
 
+LATEST_SCORES = 10  # among which one that was finished is looked for
+
 
 def status(database: str, name: str = "media", latest: int = 10) -> dict[str, Any]:
-    """Rows, objects, generation, space, index, quarantine by reason and the latest runs of a table.
+    """Rows, objects, generation, space, index, quarantine by reason, the latest runs and the last score of a table.
 
     Raises TableError if there is no such database or table.
     """
@@ -35,7 +39,24 @@ def status(database: str, name: str = "media", latest: int = 10) -> dict[str, An
         "index": {index.name: index.index_type for index in held.list_indices()},
         "quarantine": quarantine.by_reason(quarantine.load(db, name)),
         "runs": runs.latest(db, name, latest).drop("account").to_dicts(),
+        "score": _last_score(db, name),
     }
+
+
+def _last_score(db: lancedb.DBConnection, name: str) -> dict[str, Any] | None:
+    """When a table was last scored, at which of its versions, and what came of it; figures of each direction by metric."""
+    scores = runs.latest(db, name, LATEST_SCORES, kind=runs.SCORE).filter(pl.col("state") == "finished")
+    if scores.is_empty():
+        return None
+    score = scores.row(0, named=True)
+    report = json.loads(score["account"])
+    mixed = {"text>all": report["mixed"]} if report["mixed"] else {}
+    figures = {
+        direction: {metric: figure["value"] for metric, figure in each["figures"].items()}
+        for direction, each in (report["directions"] | mixed).items()
+    }
+    told = {name: report[name] for name in ("run", "version", "split", "met", "verdict")}
+    return told | {"pairs": score["source"], "finished": score["finished"], "figures": figures}
 
 
 def _by(counts: pl.DataFrame, column: str) -> Iterable[tuple[str, int, int]]:

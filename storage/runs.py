@@ -22,7 +22,7 @@ from storage.schema import RUNS
 from storage.table import open_beside, open_table
 
 FIGURES = ("listed", "embedded", "unchanged", "quarantined", "deleted", "segments", "encoded", "reused", "version")
-EMBED = "embed"
+EMBED, SCORE = "embed", "score"
 
 
 def table_name(name: str) -> str:
