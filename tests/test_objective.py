@@ -111,7 +111,7 @@ def test_a_fixed_scale_has_no_gradient():
 
 def test_the_sigmoid_begins_as_siglip_does():
     objective = Objective("sigmoid")
-    assert (objective.scale.item(), float(objective.bias)) == (pytest.approx(10), -10)
+    assert (objective.scale.item(), objective.bias.item()) == (pytest.approx(10), -10)
 
 
 @pytest.mark.parametrize(
