@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import Module, ModuleList
 
 from encoders import registry
-from encoders.align.tower_folder import fresh, save, save_all, seeded
 from encoders.align.heads import Head
+from encoders.align.tower_folder import fresh, save, save_all, seeded
 from encoders.errors import EncoderError
 from encoders.pooling import normalise
 from encoders.pretrained import Pretrained
