@@ -40,6 +40,7 @@ from tasks.encode import Encoding, warm
 from tasks.isolate import Workers, WorkerStartError
 from tasks.kept_rows import KeptRows, unreadable
 from tasks.list_rows import Held, list_rows, refuse_forgotten_columns
+from tasks.pairs import PairsError
 from tasks.plan import Plan, RefusedError, Shard, diff, refuse_mass_deletion, shards
 from tasks.prepare import Contents, Preparation, content_key
 from tasks.report import MOST_FAILURES, Account, bottleneck
@@ -262,7 +263,7 @@ class BucketRun:
 
 
 # What ends a run with one clear message and exit code 2: the ask or the surroundings are wrong, not the code.
-REFUSALS = (SettingsError, EncoderError, StorageError, RefusedError, WorkerStartError, OSError)
+REFUSALS = (SettingsError, EncoderError, StorageError, RefusedError, PairsError, WorkerStartError, OSError)
 
 MakeSteps = Callable[[Preparation, Callable[[], Encoding], Committer, int], AbstractContextManager[Steps]]
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_quarantine, cli_score
+from flows import cli_align, cli_quarantine, cli_score
 from flows.command import Database, Json, TableName, print_json, refusing
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_quarantine.app, name="quarantine")
+app.command("align")(cli_align.align)
 app.command("score")(cli_score.score)
 
 

@@ -7,12 +7,13 @@ from itertools import permutations
 
 import numpy as np
 
+from encoders.spec import Modality
 from retrieval import ranking
 from retrieval.geometry import alignment, modality_gap, uniformity
 
-Vectors = Mapping[str, np.ndarray]
+Vectors = Mapping[Modality, np.ndarray]
 """(items, d) unit vectors by modality."""
-Ids = Mapping[str, np.ndarray]
+Ids = Mapping[Modality, np.ndarray]
 """int64 (n,) by modality: the item of each of n tuples, -1 where it lacks the modality."""
 
 UNIFORM = 5_000  # items from which uniformity is taken, of which it needs all pairs
@@ -51,7 +52,7 @@ def shape(vectors: Vectors, ids: Ids) -> dict[str, dict[str, float]]:
     return told
 
 
-def pairs(ids: Ids, a: str, b: str) -> np.ndarray:
+def pairs(ids: Ids, a: Modality, b: Modality) -> np.ndarray:
     """(pairs, 2) the items of two modalities that belong together, each pair once."""
     both = (ids[a] >= 0) & (ids[b] >= 0)
     return np.unique(np.stack([ids[a][both], ids[b][both]], axis=1), axis=0)

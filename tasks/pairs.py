@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
@@ -72,6 +72,12 @@ class Pairs:
         """Those of them that are named by URI."""
         return tuple(m for m in self.modalities if m != "text")
 
+    def without_texts(self, known: Collection[str]) -> Pairs:
+        """The same pairs, without the texts whose SHA-256 is not among `known`."""
+        lost = [text for text in self.uris("text") if text_content(text) not in known]
+        text = pl.when(~pl.col("text").is_in(pl.Series(lost, dtype=pl.String).implode())).then(pl.col("text"))
+        return replace(self, frame=self.frame.with_columns(text=text)) if lost else self
+
     def uris(self, modality: Modality) -> list[str]:
         """What is named in a column, each once, sorted."""
         return cast("list[str]", self.frame.get_column(modality).drop_nulls().unique().sort().to_list())
@@ -97,6 +103,7 @@ class Split:
     too_few : rows that have fewer than two cells left, left out.
     copies : rows whose contents an earlier row has too, under other names, left out.
     shared_texts : texts that stand both among train and among validation or test. Texts part nothing: "a dog" fits many pictures.
+    counts : rows by side.
     """
 
     frame: pl.DataFrame
@@ -104,7 +111,7 @@ class Split:
     too_few: int
     copies: int
     shared_texts: int
-    counts: Mapping[Side, int] = field(default_factory=dict)
+    counts: Mapping[str, int]
 
     def side(self, side: Side) -> pl.DataFrame:
         """The rows of one side."""
@@ -159,7 +166,7 @@ def split(pairs: Pairs, contents: Mapping[str, str], shares: Shares | None = Non
         raise PairsError(f"shares of train, validation and test are {', '.join(f'{s:g}' for s in shares)}; they must add up to 1")
     modalities = pairs.modalities
     frame = pairs.frame.select("row", *modalities)
-    named = {f"{m}_content": _contents(frame.get_column(m), _text_content if m == "text" else contents.get) for m in modalities}
+    named = {f"{m}_content": _contents(frame.get_column(m), text_content if m == "text" else contents.get) for m in modalities}
     unknown = {m: named[f"{m}_content"].null_count() - frame.get_column(m).null_count() for m in modalities}
     frame = frame.with_columns(**named).with_columns(pl.when(pl.col(f"{m}_content").is_not_null()).then(m).alias(m) for m in modalities)
     full = frame.filter(_filled(modalities) >= 2)
@@ -170,7 +177,7 @@ def split(pairs: Pairs, contents: Mapping[str, str], shares: Shares | None = Non
     kept = kept.with_columns(
         component=pl.Series(component, dtype=pl.String), side=pl.Series([sides[content] for content in component], dtype=pl.String)
     )
-    counts: dict[Side, int] = {side: kept.filter(pl.col("side") == side).height for side in SIDES}
+    counts: dict[str, int] = {side: kept.filter(pl.col("side") == side).height for side in SIDES}
     return Split(kept, unknown, frame.height - full.height, full.height - kept.height, _shared_texts(kept), counts)
 
 
@@ -263,7 +270,8 @@ def _contents(cells: pl.Series, content: Callable[[str], str | None]) -> pl.Seri
     return cells.replace_strict(distinct, pl.Series([content(cell) for cell in distinct], dtype=pl.String), default=None)
 
 
-def _text_content(text: str) -> str:
+def text_content(text: str) -> str:
+    """What a text is known by: the hex SHA-256 of its UTF-8, as the table's `content_hash` of a row of a table file is."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

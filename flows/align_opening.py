@@ -1,0 +1,94 @@
+"""What can refuse an alignment before any work."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+from encoders import registry
+from encoders.align import space_folder
+from encoders.spaces import anchored, load_encoders
+from flows import secret_blocks
+from flows.alignment import Alignment
+from flows.pair_vectors import PairVectors
+from flows.settings import AlignSettings, SettingsError
+from retrieval import ranking
+from storage.objects import Source, open_source
+from tasks.pairs import Pairs, PairsError, read_pairs
+from tasks.plan import RefusedError
+
+
+def open_alignment(settings: AlignSettings) -> Alignment:
+    """Do everything that can refuse an alignment before any work: encoders, pairs, source, and what stands in its folder.
+
+    Raises SettingsError, EncoderError, PairsError, SourceError or RefusedError, each one clear message.
+    """
+    secret_blocks.install()
+    sections, specs = anchored(settings.space), load_encoders(settings.space)
+    pairs, digest, source = _pairs(settings)
+    folder = Path(settings.out).expanduser() / settings.name
+    alignment = Alignment(settings, sections, PairVectors(settings, folder, specs, pairs, source), digest)
+    _refuse_encoders(alignment)
+    _refuse_metric(settings.metric, pairs)
+    for modality in pairs.modalities:
+        getattr(registry.build(specs[modality]), "check", lambda: None)()
+    if (alignment.folder / space_folder.SPACE).exists() and not settings.replace:
+        _refuse_another(alignment)
+    return alignment
+
+
+def _pairs(settings: AlignSettings) -> tuple[Pairs, str, Source]:
+    """The pairs, the SHA-256 of their file, and the source of their media."""
+    above, _, name = settings.pairs.rpartition("/")
+    away = "://" in settings.pairs and not settings.pairs.startswith("file://")
+    folder = Path(settings.pairs.removeprefix("file://")).expanduser()
+    source = open_source(settings.source or (above if away else str(folder.parent)))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = folder
+        if away:
+            place = open_source(above)
+            path = place.fetch(f"{place.root}/{name}", Path(scratch), settings.limits.bytes)
+            path = path.rename(path.with_name(f"pairs{Path(name).suffix}"))
+        pairs = read_pairs(path, source.root)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    source.check()
+    return pairs, digest, source
+
+
+def _refuse_encoders(alignment: Alignment) -> None:
+    settings, specs, pairs = alignment.settings, alignment.stored.specs, alignment.pairs
+    lacking = [m for m in (*pairs.modalities, *settings.keep) if m not in specs]
+    if lacking:
+        raise PairsError(
+            f"{settings.space} has no encoder for {', '.join(dict.fromkeys(lacking))}, only for {', '.join(specs)}; add a section to its "
+            f"TOML file, or leave the column out of the pairs"
+        )
+    for modality in (m for m in pairs.modalities if specs[m].head):
+        raise SettingsError(f"space = {settings.space!r}: {modality} has a head already; give the space that was aligned, not its result")
+    if not set(pairs.modalities) - set(settings.keep):
+        raise SettingsError(f"keep = {', '.join(settings.keep)}: nothing is left to train; keep fewer modalities than the pairs have")
+    kept = {m: specs[m].dimension for m in settings.keep}
+    if kept and {*kept.values()} != {alignment.dimension}:
+        sizes = ", ".join(f"{m}: {size}" for m, size in kept.items())
+        raise SettingsError(f"vectors that are kept must have the dimension of the space, {alignment.dimension}, and have {sizes}")
+
+
+def _refuse_metric(metric: str, pairs: Pairs) -> None:
+    direction, _, name = metric.rpartition(" ")
+    possible = [f"{a}>{b}" for a in pairs.modalities for b in pairs.modalities if a != b]
+    if name not in ranking.METRICS or (direction and direction not in possible):
+        raise SettingsError(
+            f"metric = {metric!r} is none that validation gives; allowed are {', '.join(ranking.METRICS)}, alone or behind one of "
+            f"{', '.join(possible)}, as in {possible[0] + ' recall@1'!r}"
+        )
+
+
+def _refuse_another(alignment: Alignment) -> None:
+    before, now = space_folder.read_card(alignment.folder).get("asked"), alignment.asked()
+    if before != now:
+        other = [key for key in now if before is None or before.get(key) != now[key]]
+        raise RefusedError(
+            f"{alignment.folder} holds a space already, made with other {', '.join(other)}, and tables may have been made with it; choose "
+            f"another --name, or --replace it"
+        )

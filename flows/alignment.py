@@ -1,0 +1,305 @@
+"""One alignment, from pairs to a space that any command takes, whoever drives it: Prefect or a plain loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from encoders import hardware
+from encoders.align import space_folder
+from encoders.align.heads import Head
+from encoders.align.objective import Objective
+from encoders.align.training import History, Options, Step
+from encoders.spaces import Sections, load_space
+from encoders.spec import MODALITIES, Modality
+from flows.bucket_run import BucketRun
+from flows.pair_vectors import PairVectors
+from flows.settings import AlignSettings
+from retrieval import directions, ranking
+from storage.lock import sole_writer
+from tasks.pairs import SIDES, Pairs, PairsError, Shares, Side, Split, split
+from tasks.train import headed, make_heads, train_heads
+
+VALIDATED = 5_000  # rows of the validation side that are ranked at each evaluation
+STEPS = 1_000
+
+# Settings that change no weight: a run with others of these goes on where the last one stopped.
+_EVERYWHERE = frozenset(
+    {"name", "out", "replace", "allow_deletions", "workers", "encode_batch", "scratch", "limits", "checkpoint_every", "pairs", "source"}
+)
+
+
+@dataclass
+class Alignment:
+    """The state of one alignment: what was asked, what was found, what was learned.
+
+    Made by `flows.align_opening.open_alignment`, which does everything that can refuse it before any work. Then, in this order: the
+    `bucket_run` of each of `modalities` is run, and `divide`, `train`, `calibrate` and `write` are called.
+
+    Parameters
+    ----------
+    sections : the encoders as they stand in their TOML file, places made absolute.
+    stored : the pairs, and the vectors of what they name.
+    pairs_digest : hex SHA-256 of the file of the pairs.
+    """
+
+    settings: AlignSettings
+    sections: Sections
+    stored: PairVectors
+    pairs_digest: str
+    began: float = field(default_factory=monotonic)
+    seconds: dict[str, float] = field(default_factory=dict)
+    objects: dict[Modality, dict[str, int]] = field(default_factory=dict)
+    heads: dict[Modality, Head] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    evaluations: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
+    _parts: Split | None = None
+    _history: History | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Of the new space."""
+        return self.stored.folder
+
+    @property
+    def pairs(self) -> Pairs:
+        """As they were read."""
+        return self.stored.pairs
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Those that the pairs name."""
+        return self.pairs.modalities
+
+    @property
+    def bases(self) -> dict[Modality, int]:
+        """Dimension of each encoder."""
+        return {m: self.stored.specs[m].dimension for m in self.modalities}
+
+    @property
+    def dimension(self) -> int:
+        """Of the new space."""
+        kept = [self.stored.specs[m].dimension for m in self.settings.keep]
+        return self.settings.dimension or next(iter(kept), max(self.bases.values()))
+
+    @property
+    def parts(self) -> Split:
+        """The pairs, each on its side; there after `divide`."""
+        assert self._parts is not None  # noqa: S101 - this tells the type checker
+        return self._parts
+
+    @property
+    def history(self) -> History:
+        """How the training went; there after `train`."""
+        assert self._history is not None  # noqa: S101 - as above
+        return self._history
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other run works on this space."""
+        with sole_writer(self.stored.database, "align"):
+            yield
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the time of this block to that of a step."""
+        began = monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[step] = round(self.seconds.get(step, 0.0) + monotonic() - began, 3)
+
+    def bucket_run(self, modality: Modality) -> BucketRun:
+        """The run that embeds what the pairs name in one modality."""
+        return self.stored.bucket_run(modality)
+
+    def divide(self) -> Split:
+        """Put every pair whose media were embedded on a side.
+
+        Raises
+        ------
+        PairsError : nothing is left, or one side is empty.
+        """
+        pairs = self.pairs
+        contents: dict[str, str] = {}
+        for modality in self.modalities:
+            held = self.stored.held(modality)
+            contents |= dict(held.select("uri", "content_hash").iter_rows())
+            if modality == "text":
+                pairs = pairs.without_texts(set(held.get_column("content_hash")))
+            self.objects[modality] = self.stored.reasons(modality, held)
+        self._parts = split(pairs, contents, Shares(**self.settings.shares.model_dump()), self.settings.seed)
+        empty = [side for side in SIDES if not self._parts.counts[side]]
+        if empty:
+            raise PairsError(self._too_few(empty))
+        return self._parts
+
+    def train(self, note: Callable[[Step], None] = lambda _: None) -> History:
+        """Train the heads; goes on where a killed run stopped."""
+        with self.timed("training"):
+            asked, side = self.settings, self._side("train")
+            validation = self.stored.side(self.parts, "validation", VALIDATED)
+            if len(side) < 2:
+                raise PairsError(self._too_few(["train"]))
+            self.heads = make_heads(self.bases, self.dimension, asked.head, asked.hidden, asked.keep, asked.seed)
+            self._history = train_heads(
+                self.heads,
+                side,
+                Objective(asked.loss, asked.weights),
+                self._options(len(side)),
+                folder=self._training_folder(),
+                validate=lambda: directions.means(directions.positions(headed(self.heads, validation.vectors), validation.ids)),
+                note=lambda step: self._note(step, note),
+                hard_negatives=asked.hard_negatives,
+            )
+        self.losses = [(float(number), loss) for number, loss in enumerate(self._history.losses, 1)]
+        self.evaluations = [(each["step"], {k: v for k, v in each.items() if k != "step"}) for each in self._history.evaluations]
+        return self._history
+
+    def calibrate(self) -> None:
+        """Close the gap between modalities, where the validation side says that it helps."""
+
+    def write(self) -> dict[str, Any]:
+        """Take the figures of the test side, write the new space with a card that says what trained it; returns the account."""
+        with self.timed("scoring"):
+            scores = self._scores()
+        kept: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.modalities or m in self.settings.keep)
+        heads = {m: head.cpu() for m, head in self.heads.items() if m not in self.settings.keep}
+        account = self._account(scores)
+        card = {
+            "asked": self.asked(),
+            "inputs": self._inputs(),
+            "account": account,
+            "history": {"losses": self.history.losses, "evaluations": self.history.evaluations},
+        }
+        space = space_folder.write(self.folder, self.settings.name, {m: self.sections[m] for m in kept}, heads, card)
+        shutil.rmtree(self.folder / "training", ignore_errors=True)
+        return {**account, "generation": space.generation}
+
+    def asked(self) -> dict[str, Any]:
+        """Everything asked that decides the weights."""
+        values = self.settings.model_dump(mode="json")
+        encoders = {m: self.stored.specs[m].fingerprint for m in self.modalities}
+        return {k: v for k, v in values.items() if k not in _EVERYWHERE} | {"pairs": self.pairs_digest, "encoders": encoders}
+
+    def done(self) -> dict[str, Any] | None:
+        """The account of the run that made just this space already."""
+        place = self.folder / space_folder.SPACE
+        card = space_folder.read_card(self.folder) if place.exists() else {}
+        if card.get("asked") != self.asked() or card.get("inputs") != self._inputs():
+            return None
+        self.losses = [(float(number), loss) for number, loss in enumerate(card["history"]["losses"], 1)]
+        self.evaluations = [(each["step"], each) for each in card["history"]["evaluations"]]
+        return {**card["account"], "generation": load_space(str(place)).generation}
+
+    def _scores(self) -> dict[str, Any]:
+        """Figures of the test side, which is read now and never before: every direction, and the shape of the space, before and after."""
+        side = self._side("test")
+        vectors = {"after": headed(self.heads, side.vectors)}
+        if len(set(self.bases.values())) == 1:
+            vectors["before"] = dict(side.vectors)
+        found = {when: directions.positions(each, side.ids) for when, each in vectors.items()}
+        told: dict[str, Any] = {"directions": {}, "shape": {when: directions.shape(each, side.ids) for when, each in vectors.items()}}
+        for direction, after in found["after"].items():
+            told["directions"][direction] = {"queries": len(after)} | {
+                when: {name: _figure(figure) for name, figure in ranking.figures(each[direction], seed=self.settings.seed).items()}
+                for when, each in found.items()
+            }
+        return told
+
+    def _account(self, scores: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "name": self.settings.name,
+            "space": str((self.folder / space_folder.SPACE).resolve()),
+            "dimension": self.dimension,
+            "pairs": self._counts(),
+            "objects": self.objects,
+            "metric": {"name": self.settings.metric, "value": self.history.best, "step": self.history.best_step},
+            "steps": len(self.history.losses),
+            "stopped": self.history.stopped,
+            "resumed": self.history.resumed,
+            "loss": self.history.losses[-1],
+            "calibration": self.calibration,
+            "test": scores,
+            "seconds": self.seconds | {"total": round(monotonic() - self.began, 3)},
+        }
+
+    def _counts(self) -> dict[str, Any]:
+        """Where every row of the pairs ended: rows = too_few + duplicates + incomplete + copies + train + validation + test."""
+        return {
+            "rows": self.pairs.rows,
+            "too_few": self.pairs.too_few,
+            "duplicates": self.pairs.duplicates,
+            "incomplete": self.parts.too_few,
+            "copies": self.parts.copies,
+            **self.parts.counts,
+            "one_to_many": dict(self.pairs.one_to_many),
+            "shared_texts": self.parts.shared_texts,
+            "ignored_columns": list(self.pairs.ignored),
+        }
+
+    def _inputs(self) -> str:
+        """What tells the divided pairs, as they were embedded, from others."""
+        columns = [f"{m}_content" for m in self.modalities]
+        rows = self.parts.frame.select(*columns, "side").sort(columns, nulls_last=True)
+        return hashlib.sha256(json.dumps(rows.rows()).encode()).hexdigest()[:16]
+
+    def _side(self, side: Side) -> Any:
+        return self.stored.side(self.parts, side)
+
+    def _note(self, step: Step, note: Callable[[Step], None]) -> None:
+        if step.step:
+            self.losses.append((step.step, step.loss))
+        if step.metrics:
+            self.evaluations.append((step.step, step.metrics))
+        note(step)
+
+    def _options(self, rows: int) -> Options:
+        asked = self.settings
+        return Options(
+            batch=min(asked.batch, rows),
+            chunk=asked.chunk,
+            steps=0 if asked.epochs else asked.steps or STEPS,
+            epochs=asked.epochs,
+            learning_rate=asked.learning_rate or 1e-3,
+            weight_decay=asked.weight_decay,
+            warm_up=asked.warm_up,
+            seed=asked.seed,
+            evaluate_every=asked.evaluate_every,
+            metric=asked.metric,
+            patience=asked.patience,
+            checkpoint_every=asked.checkpoint_every,
+            device=hardware.devices()[0] if asked.device == "auto" else asked.device,
+        )
+
+    def _training_folder(self) -> Path:
+        """Of the checkpoint of just this training; those of others go."""
+        mark = hashlib.sha256(json.dumps([self.asked(), self._inputs()], sort_keys=True).encode()).hexdigest()[:16]
+        above = self.folder / "training"
+        for other in above.glob("*"):
+            if other.name != mark:
+                shutil.rmtree(other, ignore_errors=True)
+        return above / mark
+
+    def _too_few(self, empty: list[Side]) -> str:
+        counts = self._counts()
+        ends = ("rows", "too_few", "duplicates", "incomplete", "copies", *SIDES)
+        rows = ", ".join(f"{end.replace('_', ' ')} {counts[end]}" for end in ends)
+        objects = "; ".join(f"{m}: {', '.join(f'{reason} {n}' for reason, n in found.items())}" for m, found in self.objects.items())
+        parts = self.parts.frame.get_column("component").n_unique()
+        return (
+            f"{self.settings.pairs} has too few pairs for {' and '.join(empty)} ({rows}; {objects}); what can be divided are {parts} "
+            f"media, or groups of media linked by pairs: give more of them, or other shares"
+        )
+
+
+def _figure(figure: ranking.Figure) -> dict[str, float]:
+    return {"value": round(figure.value, 4), "low": round(figure.low, 4), "high": round(figure.high, 4)}
