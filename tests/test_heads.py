@@ -27,14 +27,17 @@ def unit(n: int, dimension: int, seed: int = 0) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(n, dimension, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-def trained(kind: str, base: int, dimension: int, center: bool = True, scale: bool = True) -> Head:
+def trained(kind: str, base: int, dimension: int, center: bool = True, project: bool = True) -> Head:
     """A head none of whose numbers is what it starts with."""
     head = Head(kind, base, dimension, 7 if kind in {"mlp", "residual"} else 0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
-    return head.calibrated(torch.linspace(-0.2, 0.1, dimension) if center else None, torch.linspace(0.5, 2, dimension) if scale else None)
+    return head.calibrated(
+        torch.linspace(-0.2, 0.1, dimension) if center else None,
+        torch.randn(dimension, dimension, generator=generator) if project else None,
+    )
 
 
 def by_formula(head: Head, vectors: torch.Tensor) -> np.ndarray:
@@ -57,7 +60,7 @@ def by_formula(head: Head, vectors: torch.Tensor) -> np.ndarray:
             y = x
     y = y / np.linalg.norm(y, axis=1, keepdims=True)
     if "center" in w:
-        y = (y - w["center"]) * w.get("scale", 1)
+        y = (y - w["center"]) @ w.get("projection", np.eye(y.shape[1]))
     return y / np.linalg.norm(y, axis=1, keepdims=True)
 
 
@@ -101,7 +104,7 @@ def test_a_saved_head_is_loaded_with_the_same_bits_and_leaves_the_numbers_drawn_
 def test_one_head_is_the_same_file_in_every_process(tmp_path: Path):
     program = (
         "import sys; from pathlib import Path; import torch; from encoders.align.heads import Head, save; torch.manual_seed(3); "
-        "print(save(Head('mlp', 6, 4).calibrated(torch.ones(4), torch.ones(4)), Path(sys.argv[1]), 'vit'))"
+        "print(save(Head('mlp', 6, 4).calibrated(torch.ones(4), torch.eye(4)), Path(sys.argv[1]), 'vit'))"
     )
     runs = [
         subprocess.run(
@@ -118,10 +121,12 @@ def test_a_center_is_put_on_a_copy_and_taken_off_again():
     assert head.center is None
     assert not torch.equal(centred(unit(3, 10)), head(unit(3, 10)))
     assert torch.equal(centred.calibrated(None)(unit(3, 10)), head(unit(3, 10)))
-    with pytest.raises(EncoderError, match=r"a head of 10 numbers takes as many as center, got shape \(9,\)"):
+    with pytest.raises(EncoderError, match=r"a head of 10 numbers takes a center of shape \(10,\), got \(9,\)"):
         head.calibrated(torch.zeros(9))
-    with pytest.raises(EncoderError, match="scaled around its center"):
-        head.calibrated(None, torch.ones(10))
+    with pytest.raises(EncoderError, match="projects around its center"):
+        head.calibrated(None, torch.eye(10))
+    with pytest.raises(EncoderError, match=r"a projection of shape \(10, 10\), got \(10,\)"):
+        head.calibrated(torch.zeros(10), torch.ones(10))
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ class Head(nn.Module):
         residual    x + mlp(x), or P x + mlp(x) where the dimensions differ; the MLP's last layer starts at zero
         identity    x
 
-    then length one, and where the head is calibrated also (… - center) · scale, and length one again. A unit vector's numbers are as small
-    as 1 / sqrt(base_dimension), for which GELU is all but linear; hence the square root. Linear maps start as the identity where the
+    then length one, and where the head is calibrated also (… - center) projection, and length one again. A unit vector's numbers are as
+    small as 1 / sqrt(base_dimension), for which GELU is all but linear; hence the square root. Linear maps start as the identity where the
     dimensions agree, and else orthogonal, so that training starts from a space as little distorted as can be.
 
     Parameters
@@ -42,7 +42,8 @@ class Head(nn.Module):
 
     Attributes
     ----------
-    center, scale : (dimension,) or None; see `encoders.align.calibration`.
+    center : (dimension,) or None; see `encoders.align.calibration`.
+    projection : (dimension, dimension) or None; only with a center.
 
     Raises
     ------
@@ -50,7 +51,7 @@ class Head(nn.Module):
     """
 
     center: Tensor | None
-    scale: Tensor | None
+    projection: Tensor | None
 
     def __init__(self, kind: Kind, base_dimension: int, dimension: int, hidden: int = 0) -> None:
         super().__init__()
@@ -59,7 +60,7 @@ class Head(nn.Module):
         self.straight: nn.Module | None = self._straight()
         self.mlp: nn.Sequential | None = self._mlp() if deep else None
         self.register_buffer("center", None)
-        self.register_buffer("scale", None)
+        self.register_buffer("projection", None)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Unit vectors, float32 (n, dimension), of unit vectors (n, base_dimension)."""
@@ -67,7 +68,7 @@ class Head(nn.Module):
         if self.center is None:
             return mapped
         centred = mapped - self.center
-        return normalise(centred if self.scale is None else centred * self.scale)
+        return normalise(centred if self.projection is None else centred @ self.projection)
 
     def mapped(self, vectors: Tensor) -> Tensor:
         """The map alone, (n, dimension) of any length."""
@@ -80,16 +81,17 @@ class Head(nn.Module):
             out = out + self.mlp(vectors * self.form.base_dimension**0.5)
         return out
 
-    def calibrated(self, center: Tensor | None, scale: Tensor | None = None) -> Head:
-        """A copy with another center and scale, for rows and queries alike; None for none."""
-        if center is None and scale is not None:
-            raise EncoderError("a head is scaled around its center; give a center of zeros to scale alone")
-        for name, values in (("center", center), ("scale", scale)):
-            if values is not None and tuple(values.shape) != (self.form.dimension,):
-                raise EncoderError(f"a head of {self.form.dimension} numbers takes as many as {name}, got shape {tuple(values.shape)}")
+    def calibrated(self, center: Tensor | None, projection: Tensor | None = None) -> Head:
+        """A copy with another center and projection, for rows and queries alike; None for none."""
+        if center is None and projection is not None:
+            raise EncoderError("a head projects around its center; give a center of zeros to project alone")
+        size = self.form.dimension
+        for name, values, shape in (("center", center, (size,)), ("projection", projection, (size, size))):
+            if values is not None and tuple(values.shape) != shape:
+                raise EncoderError(f"a head of {size} numbers takes a {name} of shape {shape}, got {tuple(values.shape)}")
         changed = copy.deepcopy(self)
         changed.center = None if center is None else center.detach().float().clone()
-        changed.scale = None if scale is None else scale.detach().float().clone()
+        changed.projection = None if projection is None else projection.detach().float().clone()
         return changed
 
     def _straight(self) -> nn.Module | None:
@@ -161,12 +163,12 @@ def from_file(file: HeadFile) -> Head:
         tensors = {name: tensor.float() for name, tensor in load_tensors(file.content).items() if name != "none"}
     except (SafetensorError, ValueError, RuntimeError) as problem:
         raise EncoderError(f"{file.path} is no safetensors file ({problem}); bring back the whole file, or align anew") from problem
-    center, scale = tensors.pop("center", None), tensors.pop("scale", None)
+    center, projection = tensors.pop("center", None), tensors.pop("projection", None)
     with torch.random.fork_rng([]):  # what is drawn here is overwritten, and must not move the numbers of a training under way
         head = Head(form.kind, form.base_dimension, form.dimension, form.hidden)
     try:
         head.load_state_dict(tensors)
-        head = head.calibrated(center, scale)
+        head = head.calibrated(center, projection)
     except (RuntimeError, EncoderError) as problem:
         raise EncoderError(f"the weights in {file.path} do not fit the head that its metadata describes, {form}: {problem}") from problem
     return head.eval().requires_grad_(False)
