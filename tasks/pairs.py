@@ -131,7 +131,7 @@ def read_pairs(path: Path, root: str = "") -> Pairs:
     PairsError : the file cannot be read as what its name says, lacks columns, has one that is called nearly as one of ours, or no row
         has two cells.
     """
-    table = _read(path)
+    table = read_rows(path)
     modalities = _columns(path, table.columns)
     resolve = _resolver(root or open_source(str(path.parent)).root)
     cells = {m: _cells(path, m, table.get_column(m), str if m == "text" else resolve) for m in modalities}
@@ -181,7 +181,8 @@ def split(pairs: Pairs, contents: Mapping[str, str], shares: Shares | None = Non
     return Split(kept, unknown, frame.height - full.height, full.height - kept.height, _shared_texts(kept), counts)
 
 
-def _read(path: Path) -> pl.DataFrame:
+def read_rows(path: Path, what: str = "list of pairs") -> pl.DataFrame:
+    """All columns of a Parquet, CSV, TSV or JSONL file, those of CSV and TSV as texts; PairsError if it cannot be read."""
     readers: dict[str, Callable[[], pl.DataFrame]] = {
         ".parquet": lambda: pl.read_parquet(path, glob=False),
         ".csv": lambda: pl.read_csv(path, infer_schema=False, glob=False),
@@ -191,9 +192,9 @@ def _read(path: Path) -> pl.DataFrame:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise PairsError(f"{path} is no list of pairs by its name; allowed are {', '.join(readers)}")
+        raise PairsError(f"{path} is no {what} by its name; allowed are {', '.join(readers)}")
     if not path.is_file():
-        raise PairsError(f"there is no file {path}; give a list of pairs")
+        raise PairsError(f"there is no file {path}; give a {what}")
     try:
         return reader()
     except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
