@@ -45,7 +45,7 @@ def steps() -> Iterator[Callable[[str, int, int, str], None]]:
     """Give a function that shows how far each step of the work in this block is: its name, how many are done, of how many, a remark."""
     remarks = TextColumn("{task.fields[remark]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), remarks)
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         lines: dict[str, TaskID] = {}
 
         def told(step: str, done: int, total: int, remark: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from encoders.errors import EncoderError
+from encoders.spec import Modality
 from flows import secret_blocks
 from flows.settings import ScoreSettings, SettingsError
 from retrieval import candidates, scoring, thresholds
@@ -58,13 +59,12 @@ class ScoreRun:
 
     def divide(self, pairs: Pairs, held: list[Candidates]) -> tuple[Split, pl.DataFrame]:
         """The pairs with the contents of their media, and those of the side that was asked for; refuses if none is left."""
-        contents: dict[str, str] = {}
         for place, (database, name) in enumerate(self._places()):
-            known, absent = _known(pairs, held[place])
             quarantined = quarantine.load(table.connect(database, must_exist=True), name).select("uri", "reason")
+            absent = {m: _absent(pairs, m, held[place]) for m in pairs.media}
             self.missing.append({m: counts for m, uris in absent.items() if (counts := _reasons(uris, held[place], quarantined))})
-            contents = contents or known  # the first table's
-        divided = split(pairs, contents, Shares(**self.settings.shares.model_dump()), self.settings.seed)
+        asked = self.settings
+        divided = split(_known(pairs, held[0]), _contents(held[0]), Shares(**asked.shares.model_dump()), asked.seed)
         side = divided.frame if self.settings.split == "all" else divided.side(self.settings.split)
         if side.is_empty():
             raise PairsError(f"{self.settings.pairs}: no pair can be scored: {self._none_left(pairs, divided)}")
@@ -166,22 +166,23 @@ def score_table(run: ScoreRun, step: Step = lambda _, call: call()) -> dict[str,
 STEPS = ("read", "divide", "encode", "measure", "report")
 
 
-def _known(pairs: Pairs, held: Candidates) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Content by URI of the pairs' media that the table holds as what the pairs say, and by modality the URIs it does not."""
-    contents: dict[str, str] = {}
-    absent: dict[str, list[str]] = {}
-    for m in pairs.media:
-        named = pl.DataFrame({"uri": pairs.uris(m)}, schema={"uri": pl.String})
-        found = named.join(held.objects.filter(pl.col("medium") == m).select("uri", "content_hash"), on="uri", how="left")
-        contents.update(found.drop_nulls().iter_rows())
-        absent[m] = found.filter(pl.col("content_hash").is_null()).get_column("uri").to_list()
-    return contents, absent
+def _known(pairs: Pairs, held: Candidates) -> Pairs:
+    """The pairs without what the table does not hold as what they say: a sound in the column of pictures is no picture."""
+    gone = [pl.when(~pl.col(m).is_in(_absent(pairs, m, held).implode())).then(pl.col(m)).alias(m) for m in pairs.media]
+    return replace(pairs, frame=pairs.frame.with_columns(gone))
 
 
-def _reasons(uris: list[str], held: Candidates, quarantined: pl.DataFrame) -> dict[str, int]:
-    if not uris:
-        return {}
-    told = pl.DataFrame({"uri": uris}).join(held.objects.select("uri", "medium").unique("uri"), on="uri", how="left")
+def _absent(pairs: Pairs, modality: Modality, held: Candidates) -> pl.Series:
+    named = pl.DataFrame({"uri": pairs.uris(modality)}, schema={"uri": pl.String})
+    return named.join(held.objects.filter(pl.col("medium") == modality), on="uri", how="anti").get_column("uri")
+
+
+def _contents(held: Candidates) -> dict[str, str]:
+    return dict(held.objects.filter(pl.col("medium") != "text").select("uri", "content_hash").iter_rows())
+
+
+def _reasons(uris: pl.Series, held: Candidates, quarantined: pl.DataFrame) -> dict[str, int]:
+    told = uris.to_frame().join(held.objects.select("uri", "medium").unique("uri"), on="uri", how="left")
     told = told.join(quarantined.unique("uri"), on="uri", how="left")
     reason = pl.coalesce("in quarantine: " + pl.col("reason"), "is " + pl.col("medium"), pl.lit("not in the table"))
     return dict(sorted(Counter(told.select(reason=reason).get_column("reason").to_list()).items()))
