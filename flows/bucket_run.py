@@ -36,7 +36,7 @@ from storage.lock import sole_writer
 from storage.objects import Source, list_source, open_source
 from storage.schema import LISTING
 from tasks.commit import Committer
-from tasks.encode import Encoding, warm
+from tasks.encode import Encoding, lanes, warm
 from tasks.isolate import Workers, WorkerStartError
 from tasks.kept_rows import KeptRows, unreadable
 from tasks.list_rows import Held, list_rows, refuse_forgotten_columns
@@ -205,7 +205,7 @@ class BucketRun:
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch, self.rows, self._frames())
         media = plan.todo.get_column("medium").unique(maintain_order=True).to_list()
         # Importing torch and loading weights takes seconds, in which the first shards can be prepared.
-        encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(copy_context().run, self._encoding, scratch, media).result
+        encoding = stack.enter_context(ThreadPoolExecutor(1)).submit(copy_context().run, self._encoding, scratch, media, stack).result
         committer = Committer(
             self.db, self.settings.table, self.table, self.source.root, self.name, self.space.generation, set(held_back.get_column("uri"))
         )
@@ -227,15 +227,16 @@ class BucketRun:
         wanted = self.settings.frames
         return FrameChoice(1 / wanted.rate if wanted.rate else wanted.every, wanted.scene, wanted.most)
 
-    def _encoding(self, scratch: Path, media: Sequence[Modality]) -> Encoding:
+    def _encoding(self, scratch: Path, media: Sequence[Modality], stack: ExitStack) -> Encoding:
         """Encoders of the space; the weights for objects of `media` are loaded now, those of others if content turns out to be theirs."""
         assert self.table is not None  # noqa: S101 - as above
         encoders = self.encoders
         for modality, spec in self.space.encoders.items():
-            encoders[modality] = lanes(spec, self.settings.device, self.settings.dtype)
+            encoders[modality] = replicas(spec, self.settings.device, self.settings.dtype)
         needed = dict.fromkeys(modality for medium in media for modality in self.space.modalities_of(medium))
         warm(encoder for modality in needed for encoder in dict.fromkeys(encoders[modality]))
-        return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, self.settings.batch)
+        threads = stack.enter_context(lanes(encoders))
+        return Encoding(encoders, self.table.schema, self.source.root, self.name, scratch, threads, self.settings.batch)
 
     def _paid(self) -> dict[str, Any]:
         cost = counted(encoder for replicas in self.encoders.values() for encoder in replicas[:1])
@@ -272,14 +273,14 @@ def _nothing_present() -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(LISTING.empty_table())).with_columns(content_hash=pl.lit(""), medium=pl.lit(""))
 
 
-def lanes(spec: Spec, device: str, dtype: str) -> list[Encoder]:
+def replicas(spec: Spec, device: str, dtype: str) -> list[Encoder]:
     """An encoder as often as it may run at once: on each device, on each core, or as it says itself if it waits for a server."""
     if spec.service:
         encoder = registry.build(spec)
         return [encoder] * int(getattr(encoder, "lanes", 1))
     devices = hardware.devices() if device == "auto" else (device,)
-    replicas = [registry.build(spec, each, dtype) for each in devices]
-    return [*replicas, *replicas[:1] * (hardware.share_cores(devices[0]) - 1)]
+    each = [registry.build(spec, name, dtype) for name in devices]
+    return [*each, *each[:1] * (hardware.share_cores(devices[0]) - 1)]
 
 
 def open_run(settings: EmbedSettings, *, only_plan: bool = False, space: Space | None = None, source: Source | None = None) -> BucketRun:

@@ -39,6 +39,8 @@ class Encoding:
     source : root of the source, for the rows.
     run : name of the run, for the rows.
     scratch : the run's folder for staged files.
+    lanes : threads that encode, as many as the encoder with the most replicas has. They live as long as the run: a new thread would warm
+        its caches anew, a third of the page faults.
     batch : segments per forward pass.
     """
 
@@ -47,6 +49,7 @@ class Encoding:
     source: str
     run: str
     scratch: Path
+    lanes: Executor
     batch: int = 64
 
 
@@ -104,26 +107,24 @@ def _rows(shard: Shard, ready: PreparedShard, encoding: Encoding, tally: Tally) 
     """Rows window by window; while one is written, the next is already in the lanes, so that no core waits for this thread."""
     objects = _about(shard, ready)
     under_way: deque[Forward] = deque()
-    with _lanes(max(map(len, encoding.encoders.values()))) as lanes:
-        for file, modality in sorted({(part.path, part.modality) for outcome in ready.ready for part in outcome.parts}):
-            done = {outcome.index for outcome in ready.ready if any(part.path == file for part in outcome.parts)}
-            for window in prepared.read(file, done, WINDOW_ROWS, WINDOW_BYTES):
-                under_way.append(Forward(encoding.encoders[modality], window, encoding.batch, lanes, tally))
-                if len(under_way) > 1:
-                    yield _table_rows(objects, under_way.popleft(), encoding)
-        while under_way:
-            yield _table_rows(objects, under_way.popleft(), encoding)
+    for file, modality in sorted({(part.path, part.modality) for outcome in ready.ready for part in outcome.parts}):
+        done = {outcome.index for outcome in ready.ready if any(part.path == file for part in outcome.parts)}
+        for window in prepared.read(file, done, WINDOW_ROWS, WINDOW_BYTES):
+            under_way.append(Forward(encoding.encoders[modality], window, encoding.batch, encoding.lanes, tally))
+            if len(under_way) > 1:
+                yield _table_rows(objects, under_way.popleft(), encoding)
+    while under_way:
+        yield _table_rows(objects, under_way.popleft(), encoding)
 
 
 @contextmanager
-def _lanes(count: int) -> Iterator[Executor]:
-    """Threads that encode; passes that have not begun are dropped when one fails for good, for they would fail alike."""
-    with ThreadPoolExecutor(count, thread_name_prefix="encode") as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def lanes(encoders: Mapping[Modality, Sequence[Encoder]]) -> Iterator[Executor]:
+    """Threads that encode; passes that have not begun are dropped in the end, for one that failed for good ends the run."""
+    pool = ThreadPoolExecutor(max(map(len, encoders.values())), thread_name_prefix="encode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _about(shard: Shard, ready: PreparedShard) -> pa.Table:

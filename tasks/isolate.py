@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -171,6 +172,8 @@ class _Worker:
         )
         theirs.close()
         self._pipe = Connection(ours.detach())
+        self._incoming = select.poll()  # made once: the connection's own `poll` makes a selector for every message
+        self._incoming.register(self._pipe, select.POLLIN)
 
     def begin(self, job: Job) -> None:
         """Send the job and wait until the worker has opened it."""
@@ -221,7 +224,7 @@ class _Worker:
 
     def _receive(self, seconds: float) -> Any:
         while True:
-            if not self._pipe.poll(seconds):
+            if not self._incoming.poll(seconds * 1000):
                 raise TimeoutError(f"no answer for {seconds:g} s")
             if (message := self._pipe.recv()) is not ALIVE:
                 return message

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Protocol, TypeVar
@@ -29,7 +30,9 @@ R = TypeVar("R")
 
 # What may be otherwise tomorrow although the object is the same: the next run tries such an object again by itself.
 PASSING = frozenset({"vanished", "denied"})
-FETCHES = 16  # objects of a shard that are on their way at once
+FETCHES = 16  # threads that fetch a shard's objects …
+TOGETHER = 8  # … each so many small ones at a time …
+BYTES_TOGETHER = 1 << 20  # … of fewer bytes than this together
 
 
 class Source(Protocol):
@@ -134,8 +137,7 @@ def prepare(shard: Shard, preparation: Preparation) -> PreparedShard:
 
     def items() -> Iterator[_Fetched]:
         with ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch") as pool:
-            objects = shard.objects.select("uri", "etag", "place").iter_rows()
-            for found in _ahead(pool, lambda row: _fetch(*row, preparation), enumerate(objects), FETCHES):
+            for found in chain.from_iterable(_ahead(pool, lambda few: [_fetch(*row, preparation) for row in few], _few(shard), FETCHES)):
                 if isinstance(found, Failure):
                     failures.append(found)
                     continue
@@ -166,6 +168,20 @@ class _Fetched(Item):
     def discard(self) -> None:
         if self.ours:
             discard(self.path)
+
+
+def _few(shard: Shard) -> Iterator[list[tuple[int, tuple[str, str, int | None]]]]:
+    """A shard's objects, small ones a few at a time: handing one to a thread costs as much as reading it."""
+    few: list[tuple[int, tuple[str, str, int | None]]] = []
+    held = 0
+    for index, (size, *about) in enumerate(shard.objects.select("size", "uri", "etag", "place").iter_rows()):
+        few.append((index, (about[0], about[1], about[2])))
+        held += size
+        if len(few) == TOGETHER or held >= BYTES_TOGETHER:
+            yield few
+            few, held = [], 0
+    if few:
+        yield few
 
 
 def _fetch(index: int, about: tuple[str, str, int | None], preparation: Preparation) -> _Fetched | Failure:

@@ -23,6 +23,7 @@ _FIXED = [
     pa.field("end", pa.float64()),
     pa.field("text", pa.string()),
 ]
+_BUFFER = 64 << 10  # bytes: the many small pieces of a batch are written as one
 _INPUT = "input:"  # before the names of inputs, which are the encoder's own affair
 
 
@@ -33,14 +34,15 @@ class PreparedWriter:
         self.path = path
         self._file: pa.NativeFile | None = None
         self._stream: pa.ipc.RecordBatchStreamWriter | None = None
+        self._schema: pa.Schema | None = None
 
     def write(self, index: int, numbers: Sequence[int], segments: Sequence[Segment]) -> None:
-        """Append segments of object `index`, each with its number within the object."""
+        """Append segments of object `index`, each with its number within the object; they are in the file when this returns."""
         columns = {f"{_INPUT}{name}": _column([s.inputs[name] for s in segments]) for name in segments[0].inputs}
-        schema = pa.schema(_FIXED + [pa.field(name, column.type) for name, column in columns.items()])
-        if self._stream is None:
-            self._file = pa.OSFile(str(self.path), "wb")
-            self._stream = pa.ipc.new_stream(self._file, schema)
+        if self._file is None or self._stream is None:
+            self._schema = pa.schema(_FIXED + [pa.field(name, column.type) for name, column in columns.items()])
+            self._file = pa.output_stream(str(self.path), compression=None, buffer_size=_BUFFER)
+            self._stream = pa.ipc.new_stream(self._file, self._schema)
         fixed = [
             pa.array([index] * len(segments), pa.int32()),
             pa.array(numbers, pa.int32()),
@@ -48,7 +50,8 @@ class PreparedWriter:
             pa.array([s.end for s in segments], pa.float64()),
             pa.array([s.text for s in segments], pa.string()),
         ]
-        self._stream.write_batch(pa.record_batch([*fixed, *columns.values()], schema=schema))
+        self._stream.write_batch(pa.record_batch([*fixed, *columns.values()], schema=self._schema))
+        self._file.flush()
 
     def close(self) -> None:
         """End the stream."""
@@ -121,7 +124,8 @@ def _column(arrays: list[np.ndarray]) -> pa.Array:
     if arrays[0].ndim == 1:
         offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int32)
         return pa.ListArray.from_arrays(offsets, np.concatenate(arrays))
-    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(np.stack(arrays)))
+    stacked = arrays[0].reshape(1, *arrays[0].shape) if len(arrays) == 1 else np.stack(arrays)
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(stacked))
 
 
 def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:

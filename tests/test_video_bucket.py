@@ -30,7 +30,7 @@ from retrieval.query import Searcher
 from retrieval.status import status
 from storage import batches, schema, table
 from storage.quarantine import load
-from tasks.encode import Encoding, encode
+from tasks.encode import Encoding, encode, lanes
 from tasks.plan import Shard
 from tasks.prepare import PreparedShard
 from tasks.prepare_object import PrepareObject
@@ -264,8 +264,9 @@ def test_a_video_of_which_one_segment_fails_fails_whole(prepared, tmp_path):
     space = {"image": [Plain(Plain.describe())], "audio": [Deaf(Sound.describe())]}
     listing = pl.DataFrame({"uri": ["a.mp4", "b.mp4"], "size": [1, 1], "etag": ["x", "y"], "modified": [None, None]})
     shard = Shard("video-0000", "video", listing.with_columns(pl.col("modified").cast(pl.Datetime("us", "UTC"))))
-    encoding = Encoding(space, schema.rows(3), "s", "r", tmp_path)
-    staged = encode(shard, PreparedShard(ready, [], [], {0: "a" * 64, 1: "b" * 64}, 0.0), encoding)
+    with lanes(space) as threads:
+        encoding = Encoding(space, schema.rows(3), "s", "r", tmp_path, threads)
+        staged = encode(shard, PreparedShard(ready, [], [], {0: "a" * 64, 1: "b" * 64}, 0.0), encoding)
     assert dict(staged.segments) == {1: 2} and [failure.index for failure in staged.failures] == [0]
     kept = batches.without(batches.read_stream(staged.path), ["a.mp4"]).read_all()
     assert kept.column("uri").to_pylist() == ["b.mp4"] * 2
