@@ -51,7 +51,7 @@ class Candidates:
 
 
 def read(table: Table) -> Candidates:
-    """Every row of the version at which `table` stands. Takes about 0.2 kB of memory a row, and the vectors' size on disk."""
+    """Every row of the version at which `table` stands. Takes about 1 kB of memory a row, and twice the vectors' size on disk."""
     with told(f"reading table {table.name!r}"):
         dataset = table.to_lance()
         dimension = dataset.schema.field("vector").type.list_size

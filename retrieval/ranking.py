@@ -98,12 +98,8 @@ def nearest(
     for q_low, q_high, rows in _query_blocks(queries, query_of):
         names, best = np.empty((q_high - q_low, 0), np.int64), np.empty((q_high - q_low, 0), np.float32)
         for low, scores in _scores(queries[rows], query_of[rows] - q_low, candidates, candidate_of):
-            best = np.concatenate([best, scores], axis=1)
-            names = np.concatenate([names, np.broadcast_to(np.arange(low, low + scores.shape[1]), scores.shape)], axis=1)
-            kept = np.argpartition(-best, min(k, best.shape[1]) - 1, axis=1)[:, :k]
-            best, names = np.take_along_axis(best, kept, 1), np.take_along_axis(names, kept, 1)
-        order = np.lexsort((names, -best), axis=1)
-        found[q_low:q_high] = np.take_along_axis(names, order, 1)
+            names, best = _better(names, best, low, scores, k)
+        found[q_low:q_high] = np.take_along_axis(names, np.lexsort((names, -best), axis=1), 1)
     return found
 
 
@@ -262,6 +258,22 @@ def _best(scores: np.ndarray, owners: np.ndarray, n: int) -> np.ndarray:
     best = np.full((n, min(DEPTH, int(place.max()) + 1)), np.inf, np.float32)
     best[owners[order][kept], place[kept]] = scores[order][kept]
     return best
+
+
+def _better(names: np.ndarray, best: np.ndarray, low: int, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best `k` of those so far and of a block whose first candidate is `low`: names and scores (queries, at most k), in no order."""
+    if best.shape[1] < k:
+        best = np.concatenate([best, scores], axis=1)
+        names = np.concatenate([names, np.broadcast_to(np.arange(low, low + scores.shape[1]), scores.shape)], axis=1)
+        kept = np.argpartition(-best, min(k, best.shape[1]) - 1, axis=1)[:, :k]
+        return np.take_along_axis(names, kept, 1), np.take_along_axis(best, kept, 1)
+    rows, columns = np.nonzero(scores > best.min(axis=1, keepdims=True))  # few, once the first blocks are through
+    owners = np.concatenate([np.repeat(np.arange(len(best)), k), rows])
+    all_names, all_scores = np.concatenate([names.ravel(), low + columns]), np.concatenate([best.ravel(), scores[rows, columns]])
+    order = np.lexsort((all_names, -all_scores, owners))
+    place = np.arange(len(order)) - np.searchsorted(owners[order], np.arange(len(best)))[owners[order]]
+    kept = order[place < k]
+    return all_names[kept].reshape(-1, k), all_scores[kept].reshape(-1, k)
 
 
 def _answers(pairs: np.ndarray, n: int) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -474,7 +475,7 @@ def test_the_report_as_markdown_has_every_figure_and_pictures(home, other):
 
 def sensorium(*arguments, **environment):
     command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=environment or None)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=os.environ | environment)
 
 
 def test_the_command_prints_a_table_or_json_and_its_exit_code_is_the_verdict(home):
@@ -510,7 +511,7 @@ def test_a_refusal_is_one_line_and_exit_code_2(home, arguments, words):
 @pytest.mark.slow
 def test_as_a_flow_the_report_is_an_artifact_and_a_missed_threshold_a_failed_run(home, prefect_server):
     asked = ["score", home / "lance", "--pairs", home / "pairs.jsonl", "--source", home / "bucket", "--json"]
-    done = sensorium(*asked, "--at-least", "text>image recall@1=1", PREFECT_API_URL=prefect_server, PATH="")
+    done = sensorium(*asked, "--at-least", "text>image recall@1=1", PREFECT_API_URL=prefect_server)
     assert done.returncode == 1, done.stderr
     found = json.loads(done.stdout)
     answer = httpx.post(f"{prefect_server}/flow_runs/filter", json={"flows": {"name": {"any_": ["score"]}}}, timeout=30).json()
