@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from pathlib import Path
 
 from encoders import registry
@@ -12,10 +10,11 @@ from encoders.spaces import anchored, load_encoders
 from flows import secret_blocks
 from flows.alignment import Alignment
 from flows.pair_vectors import PairVectors
+from flows.pairs_file import open_pairs
 from flows.settings import AlignSettings, SettingsError
 from retrieval import ranking
-from storage.objects import Source, open_source
-from tasks.pairs import Pairs, PairsError, read_pairs
+from storage.objects import Source
+from tasks.pairs import Pairs, PairsError
 from tasks.plan import RefusedError
 
 
@@ -39,19 +38,7 @@ def open_alignment(settings: AlignSettings) -> Alignment:
 
 
 def _pairs(settings: AlignSettings) -> tuple[Pairs, str, Source]:
-    """The pairs, the SHA-256 of their file, and the source of their media."""
-    above, _, name = settings.pairs.rpartition("/")
-    away = "://" in settings.pairs and not settings.pairs.startswith("file://")
-    folder = Path(settings.pairs.removeprefix("file://")).expanduser()
-    source = open_source(settings.source or (above if away else str(folder.parent)))
-    with tempfile.TemporaryDirectory() as scratch:
-        path = folder
-        if away:
-            place = open_source(above)
-            path = place.fetch(f"{place.root}/{name}", Path(scratch), settings.limits.bytes)
-            path = path.rename(path.with_name(f"pairs{Path(name).suffix}"))
-        pairs = read_pairs(path, source.root)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    pairs, digest, source = open_pairs(settings.pairs, settings.source, settings.limits.bytes)
     source.check()
     return pairs, digest, source
 

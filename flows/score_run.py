@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from secrets import token_hex
 from time import monotonic
 from typing import Any
@@ -17,7 +16,8 @@ import polars as pl
 from encoders.errors import EncoderError
 from encoders.spec import Modality
 from flows import secret_blocks
-from flows.settings import ScoreSettings, SettingsError
+from flows.pairs_file import local, open_pairs
+from flows.settings import GIB, ScoreSettings, SettingsError
 from retrieval import candidates, scoring, thresholds
 from retrieval.candidates import Candidates
 from retrieval.query import QueryError, Searcher
@@ -27,8 +27,9 @@ from retrieval.scoring import MIXED, Score, Scored
 from retrieval.thresholds import Outcome, Threshold
 from storage import quarantine, runs, table
 from storage.errors import StorageError
-from storage.objects import open_source
-from tasks.pairs import Pairs, PairsError, Shares, Split, read_pairs, split
+from tasks.pairs import Pairs, PairsError, Shares, Split, split
+
+MOST_BYTES = 4 * GIB  # of a list of pairs in a bucket
 
 Step = Callable[[str, Callable[[], Any]], Any]
 """Does a named step of a run: calls it, and may show or record that it does."""
@@ -51,7 +52,7 @@ class ScoreRun:
     def read(self) -> tuple[Pairs, list[Candidates]]:
         """The pairs, and the objects of each table."""
         asked = self.settings
-        pairs = read_pairs(Path(asked.pairs), open_source(asked.source).root if asked.source else "")
+        pairs, _, _ = open_pairs(asked.pairs, asked.source, MOST_BYTES)
         space = self.searchers[0].space
         db = table.connect(asked.database, must_exist=True)
         runs.start(db, asked.table, self.name, asked.pairs, space=space.name, generation=space.generation, kind=runs.SCORE)
@@ -145,7 +146,8 @@ def open_score(settings: ScoreSettings) -> ScoreRun:
     """Do everything that can refuse a score before any work. Writes nothing."""
     secret_blocks.install()
     asked = [thresholds.parse(text) for text in settings.at_least]
-    if not Path(settings.pairs).is_file():
+    here = local(settings.pairs)
+    if here is not None and not here.is_file():
         raise PairsError(f"there is no file {settings.pairs!r}; give a list of pairs: Parquet, CSV or JSONL")
     searchers = [Searcher(settings.database, settings.table)]
     if settings.against:
