@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +20,13 @@ from torch import Tensor
 from torch.nn import Module, ModuleDict
 from torch.nn.utils import clip_grad_norm_
 
-from encoders import hardware
 from encoders.align import grad_cache, state
+from encoders.align.examples import Examples, check_examples, check_negatives
 from encoders.align.grad_cache import Inputs, Outputs
+from encoders.align.history import History, Step
 from encoders.align.objective import Objective
 from encoders.align.optimiser import adamw, learning_rate, set_rate
+from encoders.align.options import Options, check, dtype_of
 from encoders.align.sampling import Order, Shuffled
 from encoders.errors import EncoderError
 from encoders.spec import Modality
@@ -33,75 +35,6 @@ __all__ = ["Batch", "Examples", "History", "Options", "Outputs", "Step", "train"
 
 _EVERYWHERE = frozenset({"checkpoint_every"})  # options that change no weight
 _VALIDATION = -1  # instead of a step's number, where what is random in `validate` is seeded
-
-
-class Examples(Protocol):
-    """What is trained on: row i of all modalities belongs together."""
-
-    ids: Mapping[Modality, np.ndarray]
-    """int64 (n,) by modality: equal where the contents are equal, -1 where a row lacks the modality."""
-
-    @property
-    def digest(self) -> str:
-        """What the examples are: another digest, another training, whose checkpoint is not gone on from."""
-        ...
-
-    def __len__(self) -> int:
-        """Rows."""
-        ...
-
-    def inputs(self, modality: Modality, rows: np.ndarray) -> dict[str, Tensor]:
-        """A tower's inputs of some rows (all of which have the modality), each with len(rows) along its first axis.
-
-        What is random here (such as augmentation) draws from torch's generator, which is seeded for every step; a generator of numpy's is
-        made by `np.random.default_rng(torch.initial_seed())`.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to train.
-
-    Parameters
-    ----------
-    batch : examples of a step, each of which has the others as negatives: thousands for heads.
-    chunk : examples that go through a tower at once (GradCache), with the same gradients in less memory; 0 for all.
-    steps, epochs : how long; one of them is 0.
-    learning_rate : the highest, after the warm-up.
-    warm_up : share of the steps in which the learning rate rises from 0.
-    floor : share of the learning rate at which the cosine ends.
-    weight_decay : of matrices; biases, norms, scales and other vectors have none.
-    betas : of AdamW; 0.98 is CLIP's second, steadier than 0.999 in short trainings.
-    clip : highest norm of all gradients together, 0 for none.
-    seed : of the order of examples and of all that is random in a step.
-    evaluate_every : steps between two calls of `validate`, which is also called before the first step and after the last; 0 for these two.
-    metric : name of what decides which weights are the best, of those that `validate` returns; "" keeps the last weights.
-    lower : whether a lower metric is better.
-    patience : evaluations without a better one after which training stops, 0 for none.
-    checkpoint_every : seconds between two checkpoints; 0 writes one after every step.
-    device : a torch device.
-    dtype : what the towers compute in: "float32", "bfloat16", or "auto" for bfloat16 where the hardware has it; weights are float32.
-    """
-
-    batch: int = 1024
-    chunk: int = 0
-    steps: int = 0
-    epochs: int = 0
-    learning_rate: float = 1e-3
-    warm_up: float = 0.05
-    floor: float = 0.0
-    weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = 0.0
-    seed: int = 0
-    evaluate_every: int = 0
-    metric: str = ""
-    lower: bool = False
-    patience: int = 0
-    checkpoint_every: float = 30.0
-    device: str = "cpu"
-    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -120,58 +53,6 @@ class Batch:
     rows: np.ndarray
     encoded: Mapping[Modality, np.ndarray]
     ids: Mapping[Modality, Tensor]
-
-
-@dataclass(frozen=True)
-class Step:
-    """How one step went.
-
-    Parameters
-    ----------
-    step : steps done, from 1; 0 is the evaluation before the first.
-    steps : of how many.
-    epoch : epochs done.
-    loss : nan at step 0.
-    parts : the loss of each pair of modalities ("text-image"), and "extra".
-    rate : the learning rate of this step.
-    scale : what cosines are multiplied by, after this step.
-    metrics : what `validate` returned after this step, {} if it was not asked.
-    seconds : since the training began, over all its runs.
-    """
-
-    step: int
-    steps: int
-    epoch: float
-    loss: float
-    parts: Mapping[str, float]
-    rate: float
-    scale: float
-    metrics: Mapping[str, float]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class History:
-    """How a whole training went, over all its runs.
-
-    Parameters
-    ----------
-    losses : of every step, in order.
-    evaluations : {"step": n, name: value, …} in order.
-    best_step : whose weights the towers have now; the last where no metric was named.
-    best : value of the metric there, None where no metric was named.
-    stopped : "steps" when all were done, "patience" when the metric did not get better any more.
-    resumed : step at which this run went on, 0 for a training that ran in one go.
-    seconds : of all runs together.
-    """
-
-    losses: list[float]
-    evaluations: list[dict[str, float]]
-    best_step: int
-    best: float | None
-    stopped: str
-    resumed: int
-    seconds: float
 
 
 def train(  # noqa: PLR0913  (most are doors that stay shut by default)
@@ -225,15 +106,16 @@ class _Training:
         negatives: Mapping[Modality, np.ndarray] | None,
         order: Order | None,
     ) -> None:
-        _check(options, validate)
-        _check_examples(towers, examples)
-        _check_negatives(negatives or {}, towers, examples)
-        self.towers, self.objective, self.examples, self.options = towers, objective, examples, options
+        check(options, validate is not None)
+        check_examples(towers, examples)
+        check_negatives(negatives or {}, towers, examples)
+        self.objective, self.examples, self.options = objective, examples, options
         self.folder, self.validate, self.note, self.extra = folder, validate, note, extra
         self.negatives = negatives or {}
         self.order = order or Shuffled(len(examples), options.batch, options.seed)
         self.steps = options.steps or options.epochs * self.order.steps_per_epoch
-        self.dtype = _dtype(options)
+        dtype = dtype_of(options)
+        self.towers = towers if dtype == torch.float32 else {m: _Lowered(tower, options.device, dtype) for m, tower in towers.items()}
         modules = {"towers": ModuleDict({str(modality): tower for modality, tower in towers.items()}), "objective": objective}
         self.modules = ModuleDict(modules | ({"extra": extra} if isinstance(extra, Module) else {})).to(options.device)
         self.optimiser = adamw(self.modules.parameters(), options.weight_decay, options.betas)
@@ -249,7 +131,7 @@ class _Training:
         self._resume()
         self.modules.train()
         if not self.stopped:
-            if not self.evaluations:
+            if not self.losses:
                 self._note(0, math.nan, {}, 0.0, self._evaluate(0))
             while not self.stopped:
                 self._advance()
@@ -278,8 +160,7 @@ class _Training:
         torch.manual_seed(_seed(self.options.seed, step))
         batch = self._batch(step)
         self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(torch.device(self.options.device).type, self.dtype, enabled=self.dtype != torch.float32):
-            loss, parts = grad_cache.backward(self.towers, self._inputs(batch), lambda out: self._loss(batch, out), self.options.chunk)
+        loss, parts = grad_cache.backward(self.towers, self._inputs(batch), lambda out: self._loss(batch, out), self.options.chunk)
         value = float(loss)
         if not math.isfinite(value):
             told = ", ".join(f"{name} {float(part):.4g}" for name, part in parts.items())
@@ -321,8 +202,7 @@ class _Training:
             if count < len(found):
                 others = self.examples.ids[modality][batch.encoded[modality][count:]]
                 extras[modality] = (found[count:], torch.from_numpy(others).to(found.device))
-        with torch.autocast(torch.device(self.options.device).type, enabled=False):
-            loss, parts = self.objective(vectors, batch.ids, extras)
+        loss, parts = self.objective(vectors, batch.ids, extras)
         if (extra := self.extra) is not None:
             parts["extra"] = (further := extra(batch, outputs)).detach()
             loss = loss + further
@@ -394,59 +274,25 @@ class _Training:
         }
 
 
-def _check(options: Options, validate: Callable[[], Mapping[str, float]] | None) -> None:
-    if (options.steps > 0) == (options.epochs > 0) or min(options.steps, options.epochs) < 0:
-        raise EncoderError(f"steps = {options.steps} and epochs = {options.epochs}: give one of them, above 0")
-    if not (options.learning_rate > 0 and math.isfinite(options.learning_rate)):
-        raise EncoderError(f"learning_rate = {options.learning_rate} is not above 0; heads begin with 1e-3, fine-tuning with 1e-5")
-    for name in ("warm_up", "floor"):
-        if not 0 <= getattr(options, name) <= 1:
-            raise EncoderError(f"{name} = {getattr(options, name)} is a share, from 0 to 1")
-    for name in ("chunk", "weight_decay", "clip", "evaluate_every", "patience", "checkpoint_every"):
-        if getattr(options, name) < 0:
-            raise EncoderError(f"{name} = {getattr(options, name)} is below 0; 0 is none")
-    if options.metric and validate is None:
-        raise EncoderError(f"metric = {options.metric!r} needs a validation that gives it; none was given")
-    if options.patience and not (options.metric and options.evaluate_every):
-        raise EncoderError(f"patience = {options.patience} needs a metric and evaluate_every above 0")
+class _Lowered(Module):
+    """A tower that computes in lower precision; its weights and what it returns are float32."""
 
+    def __init__(self, tower: Module, device: str, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.tower = tower
+        self.kind, self.dtype = torch.device(device).type, dtype
 
-def _check_examples(towers: Mapping[Modality, Module], examples: Examples) -> None:
-    if len(towers) < 2:
-        raise EncoderError(f"alignment needs two modalities, got a tower of {', '.join(towers) or 'none'}")
-    missing = [modality for modality in towers if modality not in examples.ids]
-    if missing:
-        raise EncoderError(f"there is a tower of {', '.join(missing)}, and examples of {', '.join(examples.ids)} alone")
-    lonely = int((np.sum([examples.ids[modality] >= 0 for modality in towers], axis=0) < 2).sum())
-    if lonely:
-        raise EncoderError(f"{lonely} of {len(examples)} examples have fewer than two of {', '.join(towers)}; leave them out")
-
-
-def _check_negatives(negatives: Mapping[Modality, np.ndarray], towers: Mapping[Modality, Module], examples: Examples) -> None:
-    for modality, rows in negatives.items():
-        if modality not in towers or rows.ndim != 2 or len(rows) != len(examples):
-            raise EncoderError(
-                f"{modality} negatives have shape {rows.shape}; give ({len(examples)}, k) rows of examples, for one of {', '.join(towers)}"
-            )
-        if not (
-            rows.min(initial=-1) >= -1 and rows.max(initial=-1) < len(examples) and (examples.ids[modality][rows[rows >= 0]] >= 0).all()
-        ):
-            raise EncoderError(f"{modality} negatives name examples that do not exist or have no {modality}; -1 stands for none")
+    def forward(self, inputs: Mapping[str, Tensor]) -> grad_cache.Output:
+        with torch.autocast(self.kind, self.dtype):
+            out: grad_cache.Output = self.tower(inputs)
+        if isinstance(out, Tensor):
+            return out.float()
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in out.items()}
 
 
 def _check_vectors(modality: Modality, vectors: Tensor, rows: int) -> None:
     if vectors.ndim != 2 or len(vectors) != rows:
         raise EncoderError(f"the {modality} tower gave {tuple(vectors.shape)} for {rows} examples; it must give ({rows}, dimension)")
-
-
-def _dtype(options: Options) -> torch.dtype:
-    """float32, or bfloat16 where the hardware has it; float16 would need a scaled loss."""
-    wanted = hardware.dtypes(options.device, options.dtype)[0]
-    if options.dtype == "float16":
-        raise EncoderError("dtype float16 is too narrow for gradients; give float32, bfloat16 or auto")
-    if options.dtype == "bfloat16" and hardware.dtypes(options.device)[0] != "bfloat16":
-        raise EncoderError(f"{options.device} has no bfloat16 of its own and emulates it, hundreds of times slower; give float32 or auto")
-    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
 
 
 def _spread(vectors: Tensor, own: Tensor) -> Tensor:
