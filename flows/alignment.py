@@ -13,7 +13,8 @@ from time import monotonic
 from typing import Any
 
 from encoders import hardware
-from encoders.align import space_folder
+from encoders.align import calibration, space_folder
+from encoders.align.frozen import FrozenVectors
 from encoders.align.heads import Head
 from encoders.align.objective import Objective
 from encoders.align.training import History, Options, Step
@@ -166,6 +167,14 @@ class Alignment:
 
     def calibrate(self) -> None:
         """Close the gap between modalities, where the validation side says that it helps."""
+        if not self.settings.calibrate:
+            return
+        with self.timed("calibration"):
+            sides = self.stored.side(self.parts, "validation", VALIDATED), self.stored.side(self.parts, "train", VALIDATED)
+            validation, training = (FrozenVectors(headed(self.heads, side.vectors), side.ids) for side in sides)
+            choice = calibration.choose(validation, training, fixed=self.settings.keep)
+            self.heads = choice.calibration.on(self.heads)
+            self.calibration = {"chosen": choice.calibration.name, "figures": choice.figures}
 
     def write(self) -> dict[str, Any]:
         """Take the figures of the test side, write the new space with a card that says what trained it; returns the account."""

@@ -90,8 +90,9 @@ class Head(nn.Module):
             if values is not None and tuple(values.shape) != shape:
                 raise EncoderError(f"a head of {size} numbers takes a {name} of shape {shape}, got {tuple(values.shape)}")
         changed = copy.deepcopy(self)
-        changed.center = None if center is None else center.detach().float().clone()
-        changed.projection = None if projection is None else projection.detach().float().clone()
+        device = next((parameter.device for parameter in self.parameters()), None)
+        changed.center = None if center is None else center.detach().float().to(device).clone()
+        changed.projection = None if projection is None else projection.detach().float().to(device).clone()
         return changed
 
     def _straight(self) -> nn.Module | None:
