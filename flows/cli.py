@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_align, cli_quarantine, cli_score
+from flows import cli_align, cli_bridge, cli_quarantine, cli_score
 from flows.command import Database, Json, TableName, print_json, refusing
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_quarantine.app, name="quarantine")
 app.command("align")(cli_align.align)
+app.command("bridge")(cli_bridge.bridge)
 app.command("score")(cli_score.score)
 
 

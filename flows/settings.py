@@ -180,6 +180,31 @@ class AlignSettings(_Frozen):
         return self
 
 
+class BridgeSettings(_Frozen):
+    """Join two spaces that share text, by captions alone."""
+
+    a: str = Field(min_length=1, description="The space that stays as it is: a space's name or TOML file.")
+    b: str = Field(min_length=1, description="The space that is mapped into it.")
+    captions: str = Field(min_length=1, description="A text file with a caption a line; or Parquet, CSV, TSV or JSONL.")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Of the new space, and of its folder.")
+    out: str = Field(".", min_length=1, description="Folder in which that folder is made.")
+    column: str = Field("text", min_length=1, description="Of a table of captions, the column that holds them.")
+    memory_a: str = Field("", description="A database that was embedded with space A: any pictures, in no pairs. Better with one.")
+    memory_b: str = Field("", description="A database that was embedded with space B: any sounds, in no pairs. Better with one.")
+    table: str = Field("media", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Table in either database.")
+    most: int = Field(20_000, gt=0, description="Most vectors that are drawn from a memory.")
+    method: Literal["ridge", "procrustes", "mlp"] = Field("ridge", description="Least squares, a rotation, or C-MCR's trained projector.")
+    ridge: float = Field(0.0, ge=0, description="Strength of the ridge; 0 means 0.1 with both memories and 1 without.")
+    temperature: float = Field(0.02, gt=0, description="Of the softmax with which captions look into a memory.")
+    noise: float = Field(0.7, ge=0, description="Length of the noise added to vectors while a projector is trained.")
+    intra: float = Field(0.1, ge=0, description="Weight of C-MCR's intra-MCR loss while a projector is trained.")
+    steps: int = Field(500, gt=0, description="Of a projector's training.")
+    seed: int = Field(1, ge=0, description="Of all that is drawn.")
+    replace: bool = Field(False, description="Replace a space of this name; tables made with it cannot be asked then.")
+    batch: int = Field(64, gt=0, description="Captions in one forward pass.")
+    device: str = Field("auto", description="auto, cpu, cuda, or cuda:N.")
+
+
 class ScoreSettings(_Frozen):
     """Measure how well a table answers pairs that are known."""
 
@@ -211,6 +236,14 @@ def train_words_settings(**flags: Any) -> TrainWordsSettings:
         return TrainWordsSettings(**{k: v for k, v in flags.items() if v is not None})
     except ValidationError as problem:
         raise SettingsError("; ".join(_told(error, TrainWordsSettings) for error in problem.errors())) from None
+
+
+def bridge_settings(**flags: Any) -> BridgeSettings:
+    """Settings of a bridge from the flags that were given (not None); SettingsError as `load` says."""
+    try:
+        return BridgeSettings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as problem:
+        raise SettingsError("; ".join(_told(error, BridgeSettings) for error in problem.errors())) from None
 
 
 def load(config: Path | None, **flags: Any) -> EmbedSettings:
