@@ -197,15 +197,21 @@ def test_without_a_metric_the_last_weights_stay(tmp_path):
     assert (history.best_step, history.best, history.evaluations, len(history.losses)) == (12, None, [], 12)
 
 
-def test_towers_validate_without_dropout_and_end_in_evaluation_mode(tmp_path):
-    vectors, made, modes = material(), towers(), []
+def test_towers_validate_without_dropout_train_with_it_and_end_without(tmp_path):
+    vectors, made, modes, trained = material(), towers(), [], []
 
     def validate():
         modes.append(([one.training for one in made.values()], torch.is_grad_enabled()))
         return {"x": 1.0}
 
-    train(made, Objective(), examples(vectors), Options(batch=64, steps=4, evaluate_every=2), folder=tmp_path, validate=validate)
+    def extra(_, outputs):
+        trained.append([one.training for one in made.values()])
+        return outputs["text"].new_zeros(())
+
+    options = Options(batch=64, steps=4, evaluate_every=2)
+    train(made, Objective(), examples(vectors), options, folder=tmp_path, validate=validate, extra=extra)
     assert modes == [([False, False], False)] * 3
+    assert trained == [[True, True]] * 4
     assert not any(one.training for one in made.values())
 
 

@@ -33,7 +33,7 @@ from encoders.spec import Modality
 
 __all__ = ["Batch", "Examples", "History", "Options", "Outputs", "Step", "train"]
 
-_EVERYWHERE = frozenset({"checkpoint_every"})  # options that change no weight
+_WITHOUT_EFFECT = frozenset({"checkpoint_every"})  # options that change no weight
 _VALIDATION = -1  # instead of a step's number, where what is random in `validate` is seeded
 
 
@@ -263,7 +263,7 @@ class _Training:
 
     def _fingerprint(self) -> dict[str, Any]:
         """What decides the end result; two trainings in which this is equal are one."""
-        how = {name: value for name, value in asdict(self.options).items() if name not in _EVERYWHERE}
+        how = {name: value for name, value in asdict(self.options).items() if name not in _WITHOUT_EFFECT}
         how["betas"] = list(how["betas"])
         shapes = sorted(f"{name} {tuple(one.shape)} {one.requires_grad}" for name, one in self.modules.named_parameters())
         contents = [array for modality in sorted(self.towers) for array in (self.examples.ids[modality], self.negatives.get(modality))]
