@@ -29,7 +29,7 @@ class Recipe:
     """
 
     seed: int = 1
-    pairs: int = 28_000
+    pairs: int = 30_000
     pairs_per_chunk: int = 1_000
     share_of_shapes: float = 0.42
     wordings: int = 4
