@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from encoders.miniature.bucket import MOMENT, QUESTIONS, make_bucket, query_picture
+from encoders.media.kinds import medium_by_name
+from encoders.miniature.bucket import MOMENT, QUESTIONS, Manifest, make_bucket, query_picture
 from flows import display
 from flows.drive import drive
 from flows.local_server import LocalServer, api_is_configured
@@ -31,6 +33,7 @@ def show_demo(folder: Path, *, direct: bool) -> None:
     server = _start_server(direct)
     display.out.print(f"[bold]1. A bucket[/bold]: pictures, sounds, texts and videos of a small generated world, in {bucket}")
     manifest = make_bucket(bucket)
+    pairs = _write_pairs(folder, manifest)
     display.out.print(f"   {manifest.good} good objects, {manifest.broken} broken, {manifest.foreign} of no medium that Sensorium reads\n")
     display.out.print("[bold]2. Embed it[/bold]: every object becomes vectors in a table, or is accounted for")
     account, verdict, _ = drive(_settings(bucket, database), direct=direct, server=server)
@@ -42,13 +45,13 @@ def show_demo(folder: Path, *, direct: bool) -> None:
             key = hit.uri.rpartition("/bucket/")[2]
             when = f"  {hit.start:.1f} to {hit.end:.1f} s" if isinstance(hit, Moment) else ""
             display.out.print(f"   {hit.score:.3f}  {escape(key)}{when}   [dim]({escape(manifest.captions.get(key, ''))})[/dim]")
-    _say_what_next(bucket, database, query_picture(folder), direct)
+    _say_what_next(bucket, database, query_picture(folder), pairs, direct)
 
 
 def answers(folder: Path, *, direct: bool) -> dict[str, Any]:
     """The same for machines: the account, and each question with its hits."""
     server = _start_server(direct)
-    make_bucket(folder / "bucket")
+    _write_pairs(folder, make_bucket(folder / "bucket"))
     account, _, _ = drive(_settings(folder / "bucket", folder / "lance"), direct=direct, server=server)
     asked = [{"question": question, "hits": [asdict(hit) for hit in hits]} for question, hits in _ask(folder, folder / "lance")]
     return {"account": account.to_dict(), "answers": asked}
@@ -74,12 +77,22 @@ def _ask(folder: Path, database: Path) -> Iterator[tuple[str, Sequence[Hit | Mom
         yield f"the picture {picture}  (among {modality})", searcher.search(picture, modality=modality, limit=SHOWN)
 
 
-def _say_what_next(bucket: Path, database: Path, picture: Path, direct: bool) -> None:
+def _write_pairs(folder: Path, manifest: Manifest) -> Path:
+    """What each picture, sound and video shows, as pairs to score the table by."""
+    path = folder / "pairs.jsonl"
+    media = {name: medium_by_name(name) for name in sorted(manifest.captions)}
+    lines = [{"text": manifest.captions[name], medium: f"bucket/{name}"} for name, medium in media.items() if medium and medium != "text"]
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def _say_what_next(bucket: Path, database: Path, picture: Path, pairs: Path, direct: bool) -> None:
     sensorium, table = _program("sensorium"), quote(str(database))
     lines = [
         f"{sensorium} search {table} '一列蓝色的火车' --modality image",
         f"{sensorium} search {table} {quote(str(picture))} --modality audio",
         f"{sensorium} search {table} 'a dog barking' --moments",
+        f"{sensorium} score {table} --pairs {quote(str(pairs))}",
         f"{sensorium} status {table}",
         f"{sensorium} quarantine list {table}",
         f"{sensorium} embed {quote(str(bucket))} {table}      # again: nothing to do",

@@ -52,10 +52,8 @@ def all_figures(score: Report) -> dict[str, Report]:
 def pair_lines(report: Report) -> Iterator[str]:
     """What became of the pairs, one line each."""
     pairs = report["pairs"]
-    yield (
-        f"{pairs['scored']:,} pairs scored of {pairs['rows']:,} rows; {pairs['duplicates']:,} were there already, {pairs['too_few']:,} have"
-        f" fewer than two things left, {pairs['other_sides']:,} are on other sides of the split"
-    )
+    left = f"{pairs['duplicates']:,} repeat another, {pairs['too_few']:,} have fewer than two things left"
+    yield f"{pairs['scored']:,} pairs scored of {pairs['rows']:,} rows: {left}, {pairs['other_sides']:,} are on other sides of the split"
     for where, missing in (("", pairs["missing"]), ("against: ", (report["against"] or {}).get("missing", {}))):
         for modality, reasons in missing.items():
             yield f"{where}{modality}: " + ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())

@@ -67,9 +67,9 @@ def post(api, path, body):
     return answer.json()
 
 
-def test_both_deployments_allow_one_run_at_a_time_and_refuse_a_second(deployed, prefect_server):
+def test_all_deployments_allow_one_run_at_a_time_and_refuse_a_second(deployed, prefect_server):
     deployments = {d["name"]: d for d in post(prefect_server, "/deployments/filter", {})}
-    assert set(deployments) >= {"nightly", "on-demand"}
+    assert set(deployments) >= {"nightly", "on-demand", "check"}
     for deployment in deployments.values():
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
