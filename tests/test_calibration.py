@@ -101,8 +101,9 @@ def test_a_remedy_that_costs_lists_of_one_modality_too_much_is_not_taken():
         assert choice.calibration.name == "none" or alone[choice.calibration.name] >= alone["none"] - tolerance
 
 
-def test_recall_and_shares_of_mixed_lists_are_those_of_a_naive_count():
-    rng = np.random.default_rng(3)
+@pytest.mark.parametrize("seed", range(4))
+def test_recall_and_shares_of_mixed_lists_are_those_of_a_naive_count(seed: int):
+    rng = np.random.default_rng(seed)
     made = {"text": unit(rng.normal(size=(17, 5))), "image": unit(rng.normal(size=(9, 5))), "audio": unit(rng.normal(size=(6, 5)))}
     ids = {"text": np.arange(17), "image": np.repeat(np.arange(9), 2)[:17], "audio": np.array([0, 0, 1, 1, 2, -1, -1, 3, 4, *[-1] * 7, 5])}
     found = measure(made, ids)

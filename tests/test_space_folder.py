@@ -195,6 +195,19 @@ def test_heads_that_do_not_fit_leave_no_space_behind(home: Path, tmp_path: Path,
     assert not (tmp_path / "a/space.toml").exists()
 
 
+def test_what_is_refused_leaves_the_old_space_and_what_breaks_off_half_way_leaves_none(home: Path):
+    old, sections = align(home, "half"), anchored(str(home / "space.toml"))
+    with pytest.raises(EncoderError, match="the head of image takes 16 numbers"):
+        space_folder.write(home / "half", "half", sections, {**heads(1), "image": Head("linear", 16, 8)}, {})
+    assert load_space(str(home / "half/space.toml")).generation == old.generation
+    broken = heads(1)
+    with torch.no_grad():
+        broken["image"].straight.bias.fill_(math.nan)
+    with pytest.raises(EncoderError, match="not finite"):
+        space_folder.write(home / "half", "half", sections, broken, {})
+    assert not (home / "half/space.toml").exists(), "or a new head would stand beside an old one"
+
+
 def test_a_head_is_not_put_upon_a_head(home: Path, tmp_path: Path):
     with pytest.raises(EncoderError, match=r"\[text\] has a head already \(.*text.safetensors\); align the encoder beneath it"):
         space_folder.write(tmp_path, "a", anchored(str(home / "aligned/space.toml")), {"text": Head("linear", 12, 12)}, {})

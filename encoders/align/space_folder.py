@@ -46,9 +46,9 @@ def write(folder: Path, name: str, sections: Sections, heads: Mapping[Modality, 
     """
     if not name.strip():
         raise EncoderError("an aligned space needs a name")
+    _refuse_misfits(sections, heads)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SPACE).unlink(missing_ok=True)  # until all is there, or a reader might mix new heads with old ones
-    _refuse_misfits(sections, heads)
     for modality, head in heads.items():
         head_files.save(head, _head(folder, modality), base_of(_described(sections[modality])))
     for modality in set(MODALITIES) - set(heads):
