@@ -33,7 +33,7 @@ def show_demo(folder: Path, *, direct: bool) -> None:
     server = _start_server(direct)
     display.out.print(f"[bold]1. A bucket[/bold]: pictures, sounds, texts and videos of a small generated world, in {bucket}")
     manifest = make_bucket(bucket)
-    pairs = _write_pairs(folder, manifest)
+    pairs = write_pairs(folder, manifest)
     display.out.print(f"   {manifest.good} good objects, {manifest.broken} broken, {manifest.foreign} of no medium that Sensorium reads\n")
     display.out.print("[bold]2. Embed it[/bold]: every object becomes vectors in a table, or is accounted for")
     account, verdict, _ = drive(_settings(bucket, database), direct=direct, server=server)
@@ -51,7 +51,7 @@ def show_demo(folder: Path, *, direct: bool) -> None:
 def answers(folder: Path, *, direct: bool) -> dict[str, Any]:
     """The same for machines: the account, and each question with its hits."""
     server = _start_server(direct)
-    _write_pairs(folder, make_bucket(folder / "bucket"))
+    write_pairs(folder, make_bucket(folder / "bucket"))
     account, _, _ = drive(_settings(folder / "bucket", folder / "lance"), direct=direct, server=server)
     asked = [{"question": question, "hits": [asdict(hit) for hit in hits]} for question, hits in _ask(folder, folder / "lance")]
     return {"account": account.to_dict(), "answers": asked}
@@ -77,7 +77,7 @@ def _ask(folder: Path, database: Path) -> Iterator[tuple[str, Sequence[Hit | Mom
         yield f"the picture {picture}  (among {modality})", searcher.search(picture, modality=modality, limit=SHOWN)
 
 
-def _write_pairs(folder: Path, manifest: Manifest) -> Path:
+def write_pairs(folder: Path, manifest: Manifest) -> Path:
     """What each picture, sound and video shows, as pairs to score the table by."""
     path = folder / "pairs.jsonl"
     media = {name: medium_by_name(name) for name in sorted(manifest.captions)}

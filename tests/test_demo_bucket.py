@@ -20,6 +20,8 @@ from PIL import Image, UnidentifiedImageError
 from encoders.miniature.bucket import QUESTIONS, Manifest, good_items, make_bucket, query_picture
 from encoders.miniature.formats import sound_bytes, video_bytes
 from encoders.miniature.synthesis import RATE
+from flows.demo import write_pairs
+from tasks.pairs import read_pairs
 
 PICTURES, SOUNDS, TEXTS, VIDEOS = {".png", ".jpg", ".webp"}, {".wav", ".flac", ".ogg"}, {".txt", ".md", ".html"}, {".mp4", ".webm"}
 
@@ -224,3 +226,10 @@ def test_the_demos_questions_are_answered_by_the_shipped_weights(bucket, tmp_pat
     asked = miniature.pictures([np.asarray(Image.open(query_picture(tmp_path)))])[0]
     assert all("yellow bird" in caption for caption in answers(asked, "image")[:3])
     assert all("bird" in caption for caption in answers(asked, "audio")[:3])
+
+
+def test_the_pairs_to_score_by_name_every_good_picture_sound_and_video_of_the_bucket(bucket):
+    pairs = read_pairs(write_pairs(bucket.folder.parent, bucket))
+    named = [uri.removeprefix(f"file://{bucket.folder}/") for medium in ("image", "audio", "video") for uri in pairs.uris(medium)]
+    assert sorted(named) == sorted(of(bucket.captions, PICTURES | SOUNDS | VIDEOS))
+    assert (pairs.too_few, pairs.ignored) == (0, ())
