@@ -6,6 +6,7 @@ from pathlib import Path
 
 from encoders import registry
 from encoders.align import space_folder
+from encoders.align.towers import FAMILIES
 from encoders.spaces import anchored, load_encoders
 from flows import secret_blocks
 from flows.alignment import Alignment
@@ -53,6 +54,15 @@ def _refuse_encoders(alignment: Alignment) -> None:
         )
     for modality in (m for m in pairs.modalities if specs[m].head):
         raise SettingsError(f"space = {settings.space!r}: {modality} has a head already; give the space that was aligned, not its result")
+    trained = [m for m in pairs.modalities if m not in settings.keep]
+    for modality in trained if settings.train != "heads" else ():
+        if specs[modality].encoder not in FAMILIES:
+            raise SettingsError(
+                f"train = {settings.train!r}: the weights of {modality}'s encoder {specs[modality].encoder!r} cannot be trained, only "
+                f"those of {', '.join(FAMILIES)}; train heads, or keep it"
+            )
+    if settings.hard_negatives and settings.train != "heads":
+        raise SettingsError(f"hard_negatives = {settings.hard_negatives}: they are mined for heads; leave them out, or train heads")
     if not set(pairs.modalities) - set(settings.keep):
         raise SettingsError(f"keep = {', '.join(settings.keep)}: nothing is left to train; keep fewer modalities than the pairs have")
     kept = {m: specs[m].dimension for m in settings.keep}

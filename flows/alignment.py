@@ -12,24 +12,25 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from encoders import hardware
 from encoders.align import calibration, space_folder
-from encoders.align.frozen import FrozenVectors
-from encoders.align.heads import Head
-from encoders.align.objective import Objective
 from encoders.align.training import History, Options, Step
 from encoders.spaces import Sections, load_space
 from encoders.spec import MODALITIES, Modality
 from flows.bucket_run import BucketRun
+from flows.learners import Heads, Towers
 from flows.pair_vectors import PairVectors
 from flows.settings import AlignSettings
 from retrieval import directions, ranking
 from storage.lock import sole_writer
 from tasks.pairs import SIDES, Pairs, PairsError, Shares, Side, Split, split
-from tasks.train import headed, make_heads, train_heads
 
 VALIDATED = 5_000  # rows of the validation side that are ranked at each evaluation
 STEPS = 1_000
+_LEARNERS = {True: Heads, False: Towers}
+_SEEN: tuple[Side, Side] = ("validation", "train")
 
 # Settings that change no weight: a run with others of these goes on where the last one stopped.
 _EVERYWHERE = frozenset(
@@ -58,7 +59,7 @@ class Alignment:
     began: float = field(default_factory=monotonic)
     seconds: dict[str, float] = field(default_factory=dict)
     objects: dict[Modality, dict[str, int]] = field(default_factory=dict)
-    heads: dict[Modality, Head] = field(default_factory=dict)
+    learner: Heads = field(init=False)
     calibration: dict[str, Any] = field(default_factory=dict)
     losses: list[tuple[float, float]] = field(default_factory=list)
     evaluations: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
@@ -144,23 +145,19 @@ class Alignment:
         return self._parts
 
     def train(self, note: Callable[[Step], None] = lambda _: None) -> History:
-        """Train the heads; goes on where a killed run stopped."""
+        """Train on the train side, or go on where a killed run stopped; the validation side says when to stop."""
         with self.timed("training"):
-            asked, side = self.settings, self._side("train")
-            validation = self.stored.side(self.parts, "validation", VALIDATED)
+            learner = self.learner = _LEARNERS[self.settings.train == "heads"](self.settings, self.stored, self.parts, self.dimension)
+            side, validation = learner.examples("train"), learner.examples("validation", VALIDATED)
             if len(side) < 2:
                 raise PairsError(self._too_few(["train"]))
-            self.heads = make_heads(self.bases, self.dimension, asked.head, asked.hidden, asked.keep, asked.seed)
-            self._history = train_heads(
-                self.heads,
-                side,
-                Objective(asked.loss, asked.weights),
-                self._options(len(side)),
-                folder=self._training_folder(),
-                validate=lambda: directions.means(directions.positions(headed(self.heads, validation.vectors), validation.ids)),
-                note=lambda step: self._note(step, note),
-                hard_negatives=asked.hard_negatives,
-            )
+
+            def validate() -> Mapping[str, float]:
+                found = learner.vectors(validation)
+                return directions.means(directions.positions(found.vectors, found.ids))
+
+            folder = self._training_folder()
+            self._history = learner.train(side, self._options(len(side)), folder, validate, lambda step: self._note(step, note))
         self.losses = [(float(number), loss) for number, loss in enumerate(self._history.losses, 1)]
         self.evaluations = [(each["step"], {k: v for k, v in each.items() if k != "step"}) for each in self._history.evaluations]
         return self._history
@@ -170,10 +167,10 @@ class Alignment:
         if not self.settings.calibrate:
             return
         with self.timed("calibration"):
-            sides = self.stored.side(self.parts, "validation", VALIDATED), self.stored.side(self.parts, "train", VALIDATED)
-            validation, training = (FrozenVectors(headed(self.heads, side.vectors), side.ids) for side in sides)
+            learner = self.learner
+            validation, training = (learner.vectors(learner.examples(side, VALIDATED)) for side in _SEEN)
             choice = calibration.choose(validation, training, fixed=self.settings.keep)
-            self.heads = choice.calibration.on(self.heads)
+            learner.heads = choice.calibration.on(learner.heads)
             self.calibration = {"chosen": choice.calibration.name, "figures": choice.figures}
 
     def write(self) -> dict[str, Any]:
@@ -181,7 +178,7 @@ class Alignment:
         with self.timed("scoring"):
             scores = self._scores()
         kept: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.modalities or m in self.settings.keep)
-        heads = {m: head.cpu() for m, head in self.heads.items() if m not in self.settings.keep}
+        heads = {m: head.cpu() for m, head in self.learner.heads.items() if head.form.kind != "identity" or head.center is not None}
         account = self._account(scores)
         card = {
             "asked": self.asked(),
@@ -189,7 +186,10 @@ class Alignment:
             "account": account,
             "history": {"losses": self.history.losses, "evaluations": self.history.evaluations},
         }
-        space = space_folder.write(self.folder, self.settings.name, {m: self.sections[m] for m in kept}, heads, card)
+        (self.folder / space_folder.SPACE).unlink(missing_ok=True)  # it is no whole space while its parts are replaced
+        sections = self.learner.saved(self.folder, {m: self.sections[m] for m in kept})
+        space = space_folder.write(self.folder, self.settings.name, sections, heads, card)
+        self.learner.close()
         shutil.rmtree(self.folder / "training", ignore_errors=True)
         return {**account, "generation": space.generation}
 
@@ -211,14 +211,15 @@ class Alignment:
 
     def _scores(self) -> dict[str, Any]:
         """Figures of the test side, which is read now and never before: every direction, and the shape of the space, before and after."""
-        side = self._side("test")
-        vectors = {"after": headed(self.heads, side.vectors)}
+        side = self.stored.side(self.parts, "test")
+        after = self.learner.vectors(self.learner.examples("test"))
+        vectors: dict[str, Mapping[Modality, np.ndarray]] = {"after": after.vectors}
         if len(set(self.bases.values())) == 1:
-            vectors["before"] = dict(side.vectors)
+            vectors = {"before": side.vectors, **vectors}
         found = {when: directions.positions(each, side.ids) for when, each in vectors.items()}
         told: dict[str, Any] = {"directions": {}, "shape": {when: directions.shape(each, side.ids) for when, each in vectors.items()}}
-        for direction, after in found["after"].items():
-            told["directions"][direction] = {"queries": len(after)} | {
+        for direction, positions in found["after"].items():
+            told["directions"][direction] = {"queries": len(positions)} | {
                 when: {name: _figure(figure) for name, figure in ranking.figures(each[direction], seed=self.settings.seed).items()}
                 for when, each in found.items()
             }
@@ -261,9 +262,6 @@ class Alignment:
         rows = self.parts.frame.select(*columns, "side").sort(columns, nulls_last=True)
         return hashlib.sha256(json.dumps(rows.rows()).encode()).hexdigest()[:16]
 
-    def _side(self, side: Side) -> Any:
-        return self.stored.side(self.parts, side)
-
     def _note(self, step: Step, note: Callable[[Step], None]) -> None:
         if step.step:
             self.losses.append((step.step, step.loss))
@@ -275,10 +273,10 @@ class Alignment:
         asked = self.settings
         return Options(
             batch=min(asked.batch, rows),
-            chunk=asked.chunk,
+            chunk=asked.chunk or self.learner.chunk,
             steps=0 if asked.epochs else asked.steps or STEPS,
             epochs=asked.epochs,
-            learning_rate=asked.learning_rate or 1e-3,
+            learning_rate=asked.learning_rate or self.learner.rate,
             weight_decay=asked.weight_decay,
             warm_up=asked.warm_up,
             seed=asked.seed,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from lancedb.table import Table
 
@@ -17,7 +19,7 @@ from storage import quarantine, table
 from storage.listed import ListedSource
 from storage.objects import Source, list_source, open_source
 from tasks.pairs import Pairs, PairsError, Side, Split, text_content
-from tasks.train import read_side
+from tasks.train import read_side, read_vectors
 
 _CAPTIONS = TableSettings(text="text", id="id")
 
@@ -72,6 +74,10 @@ class PairVectors:
         """Vectors of one side, and of no other."""
         return read_side(parts.side(side), {m: self._table(m) for m in self.pairs.modalities}, most)
 
+    def vectors_of(self, modality: Modality, contents: Sequence[str]) -> np.ndarray:
+        """Vectors of some contents, (contents, d)."""
+        return read_vectors(self._table(modality), modality, contents)
+
     def reasons(self, modality: Modality, held: pl.DataFrame) -> dict[str, int]:
         """How many different objects were named, embedded, and left out for which reason."""
         named = pl.DataFrame({"uri": self.pairs.uris(modality)}, schema={"uri": pl.String})
@@ -83,7 +89,7 @@ class PairVectors:
         left = named.join(held, on="uri", how="anti")
         failed = quarantine.load(table.connect(self.database), modality, self.source.root).join(left, on="uri", how="semi")
         reasons: Counter[str] = Counter(quarantine.by_reason(failed))
-        listed = set(self._listed().get_column("uri"))
+        listed = set(self.listed().get_column("uri"))
         for uri in left.join(failed, on="uri", how="anti").get_column("uri"):
             outside = not uri.startswith(self.source.root + "/")
             reasons["outside the source" if outside else "of no readable type" if uri in listed else "missing"] += 1
@@ -106,7 +112,7 @@ class PairVectors:
 
     def _named(self, modality: Modality) -> Source:
         """What the pairs name in a modality, of what the source lists, and what earlier pairs named and is still there."""
-        listing = self._listed()
+        listing = self.listed()
         wanted = pl.DataFrame({"uri": self.pairs.uris(modality)}, schema={"uri": pl.String})
         found = listing.join(wanted, on="uri", how="semi")
         if found.is_empty():
@@ -118,7 +124,8 @@ class PairVectors:
         before = table.present(held, self.source.root).select("uri") if held is not None else wanted
         return ListedSource(self.source, listing.join(pl.concat([wanted, before]).unique(), on="uri", how="semi"))
 
-    def _listed(self) -> pl.DataFrame:
+    def listed(self) -> pl.DataFrame:
+        """The source's listing, made once."""
         if self._listing is None:
             self._listing = list_source(self.source)
         return self._listing

@@ -102,6 +102,14 @@ def read(path: Path, done: Collection[int], rows: int, size: int) -> Iterator[Pr
         yield _gather(held)
 
 
+def inputs_of(batch: pa.RecordBatch, row: int) -> dict[str, np.ndarray]:
+    """The inputs of one segment: views of the batch, by name."""
+    return {
+        name.removeprefix(_INPUT): _arrays(pa.chunked_array([batch.column(name).slice(row, 1)]))[0]
+        for name in batch.schema.names[len(_FIXED) :]
+    }
+
+
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as stream:
         while True:

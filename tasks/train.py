@@ -33,17 +33,25 @@ def read_side(frame: pl.DataFrame, tables: Mapping[Modality, Table], most: int =
     tables : by modality, the table that holds its vectors.
     most : rows that are taken at most, 0 for all.
     """
-    contents = [f"{m}_content" for m in MODALITIES if m in tables]
-    frame = frame.sort([*reversed(contents)], nulls_last=True)  # media before texts
-    frame = frame.head(most) if most else frame
-    vectors, ids = {}, {}
-    for modality, table in tables.items():
-        column = frame.get_column(f"{modality}_content")
-        items = column.drop_nulls().unique().sort()
-        vectors[modality] = read_vectors(table, modality, items.to_list())
-        numbers = column.replace_strict(items, pl.int_range(len(items), eager=True), default=-1, return_dtype=pl.Int64)
-        ids[modality] = numbers.fill_null(-1).to_numpy()
+    items, ids = items_of(frame, tuple(tables), most)
+    vectors = {modality: read_vectors(table, modality, items[modality]) for modality, table in tables.items()}
     return FrozenVectors(vectors, ids)
+
+
+def items_of(
+    frame: pl.DataFrame, modalities: Sequence[Modality], most: int = 0
+) -> tuple[dict[Modality, list[str]], dict[Modality, np.ndarray]]:
+    """Different contents of each modality, sorted; and which of them each row has, -1 where it has none. Arguments as in `read_side`."""
+    columns = {modality: f"{modality}_content" for modality in MODALITIES if modality in modalities}
+    frame = frame.sort([*reversed(columns.values())], nulls_last=True)  # media before texts
+    frame = frame.head(most) if most else frame
+    items, ids = {}, {}
+    for modality, name in columns.items():
+        column = frame.get_column(name)
+        distinct = column.drop_nulls().unique().sort()
+        numbers = column.replace_strict(distinct, pl.int_range(len(distinct), eager=True), default=-1, return_dtype=pl.Int64)
+        items[modality], ids[modality] = distinct.to_list(), numbers.fill_null(-1).to_numpy()
+    return items, ids
 
 
 def read_vectors(table: Table, modality: Modality, contents: Sequence[str]) -> np.ndarray:

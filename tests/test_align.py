@@ -14,11 +14,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from pair_world import world, write_pairs
+from safetensors.torch import load_file
 
+from encoders import registry
 from encoders.align import space_folder
 from encoders.errors import EncoderError
 from encoders.spaces import load_space
+from encoders.stacking import alone
+from encoders.weights import locate
 from flows.align_direct import align_direct
 from flows.align_opening import open_alignment
 from flows.bucket_run import open_run
@@ -38,6 +43,7 @@ dimension = 256
 encoder = "clip-image"
 weights = "package:miniature/clip"
 """
+HALVES = ['name = "halves"'] + [f'[{m}]\nencoder = "clip-{m}"\nweights = "package:miniature/clip"' for m in ("text", "image")]
 SIDES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
@@ -202,6 +208,30 @@ def test_what_is_kept_stays_as_it_is(bucket, again):
     space = load_space(account["space"])
     assert space.encoders["image"].fingerprint == load_space("miniature").encoders["image"].fingerprint
     assert space.encoders["text"].head
+
+
+def test_encoders_learn_too_and_are_saved_with_the_space(bucket, tmp_path, rows):
+    (bucket / "halves.toml").write_text("\n".join(HALVES))
+    write_pairs(bucket / "renamed.jsonl", [row | {"text": " ".join(word[::-1] for word in row["text"].split())} for row in rows])
+    more = {"space": str(bucket / "halves.toml"), "pairs": str(bucket / "renamed.jsonl"), "keep": ("image",), "train": "last:1"}
+    account = align(bucket, tmp_path, **more, steps=40, batch=48, chunk=24, learning_rate=3e-3, evaluate_every=20, calibrate=False)
+    assert not list((tmp_path / "new").glob("*.safetensors")), "the dimensions agree: no head is needed"
+    before, after = (figures["mrr"]["value"] for figures in (account["test"]["directions"]["text>image"][w] for w in ("before", "after")))
+    assert after > before + 0.1
+    old, new = load_space("miniature").encoders, load_space(account["space"]).encoders
+    assert Path(new["text"].weights).is_relative_to(tmp_path / "new" / "towers")
+    assert new["image"] == old["image"], "it was kept"
+    first, last = (load_file(locate(spec.weights) / "model.safetensors") for spec in (old["text"], new["text"]))
+    changed = {name for name in last if not torch.equal(last[name], first[name].float())}
+    assert changed
+    assert not {name for name in changed if name.startswith("vision") or ".layers.0." in name or "embedding" in name}
+    vectors = [registry.build(space["text"]).encode(alone(registry.build(space["text"]).prepare("god"))) for space in (old, new)]
+    assert not np.allclose(*vectors)
+
+
+def test_encoders_that_cannot_learn_are_refused(bucket, tmp_path):
+    with pytest.raises(SettingsError, match="the weights of text's encoder 'bag-of-words' cannot be trained"):
+        open_alignment(asked(bucket, tmp_path, train="all"))
 
 
 def test_hard_negatives_and_other_losses_train_too(bucket, again):

@@ -1,0 +1,136 @@
+"""What learns in an alignment: heads on vectors that stand in tables, or the encoders themselves, on media that are prepared once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from encoders.align.frozen import FrozenVectors, OnVectors
+from encoders.align.objective import Objective
+from encoders.align.tower_folder import save_all
+from encoders.align.towers import HeadedTower, Tower, tower
+from encoders.align.training import History, Options, Step, train
+from encoders.pooling import normalise
+from encoders.spaces import Sections
+from encoders.spec import Modality
+from flows.pair_inputs import prepared_inputs
+from flows.pair_vectors import PairVectors
+from flows.settings import AlignSettings
+from tasks.pairs import Side, Split
+from tasks.scratch import scratch_folder
+from tasks.tower_examples import PreparedInputs, TowerExamples
+from tasks.train import headed, items_of, make_heads, train_heads
+
+AT_ONCE = 64  # media that go through an encoder together, outside of training
+
+Examples = Any
+"""Of one side: `FrozenVectors` of `Heads`, `TowerExamples` of `Towers`."""
+
+
+class Heads:
+    """Heads that learn, behind encoders that stay as they are."""
+
+    rate = 1e-3
+    chunk = 0
+
+    def __init__(self, asked: AlignSettings, stored: PairVectors, parts: Split, dimension: int) -> None:
+        self.asked, self.stored, self.parts, self.dimension = asked, stored, parts, dimension
+        self.bases = {modality: stored.specs[modality].dimension for modality in stored.pairs.modalities}
+        self.heads = make_heads(self.bases, dimension, asked.head, asked.hidden, asked.keep, asked.seed)
+
+    def examples(self, side: Side, most: int = 0) -> Examples:
+        """What one side has to learn from; nothing of another is read."""
+        return self.stored.side(self.parts, side, most)
+
+    def train(
+        self, side: Examples, options: Options, folder: Path, validate: Callable[[], Mapping[str, float]], note: Callable[[Step], None]
+    ) -> History:
+        """Learn, or go on where a killed run stopped."""
+        objective = Objective(self.asked.loss, self.asked.weights)
+        hard = self.asked.hard_negatives
+        return train_heads(self.heads, side, objective, options, folder=folder, validate=validate, note=note, hard_negatives=hard)
+
+    def vectors(self, examples: Examples) -> FrozenVectors:
+        """Vectors in the new space, as learned so far."""
+        return FrozenVectors(headed(self.heads, examples.vectors), examples.ids)
+
+    def saved(self, folder: Path, sections: Sections) -> Sections:
+        """The encoders' sections of the new space's TOML file; what they name stands in the folder then."""
+        return sections
+
+    def close(self) -> None:
+        """Remove what was only needed for learning."""
+
+
+class Towers(Heads):
+    """Encoders that learn, wholly or in their last blocks; with heads behind those whose dimension is not that of the space."""
+
+    rate = 2e-5
+    chunk = 64
+
+    def __init__(self, asked: AlignSettings, stored: PairVectors, parts: Split, dimension: int) -> None:
+        super().__init__(asked, stored, parts, dimension)
+        self._kept = tuple(modality for modality in self.bases if modality in asked.keep)
+        same = [modality for modality, base in self.bases.items() if base == dimension]
+        self.heads = make_heads(self.bases, dimension, asked.head, asked.hidden, same, asked.seed)
+        self._towers: dict[Modality, Tower] = {
+            modality: tower(stored.specs[modality], asked.train) for modality in self.bases if modality not in self._kept
+        }
+        self._stack = ExitStack()
+        self._prepared: dict[Side, dict[Modality, PreparedInputs]] = {}
+
+    def examples(self, side: Side, most: int = 0) -> Examples:
+        """As of heads; media are fetched, decoded and prepared here, in the same watched processes as when they are embedded."""
+        frame = self.parts.side(side)
+        items, ids = items_of(frame, tuple(self.bases), most)
+        if side not in self._prepared:
+            folder = self._stack.enter_context(scratch_folder(self.asked.scratch))
+            self._prepared[side] = {m: prepared_inputs(self.stored, frame, m, folder) for m in self._towers}
+        inputs = self._prepared[side]
+        vectors = {m: self.stored.vectors_of(m, items[m]) for m in self._kept}
+        return TowerExamples(ids, items, self._towers, inputs, vectors)
+
+    def train(
+        self, side: Examples, options: Options, folder: Path, validate: Callable[[], Mapping[str, float]], note: Callable[[Step], None]
+    ) -> History:
+        """As of heads."""
+        modules: dict[Modality, torch.nn.Module] = {m: HeadedTower(one, self.heads[m]) for m, one in self._towers.items()}
+        modules |= {m: OnVectors(self.heads[m]) for m in self._kept}
+        modules = {m: modules[m] for m in self.bases}
+        objective = Objective(self.asked.loss, self.asked.weights)
+        return train(modules, objective, side, options, folder=folder, validate=validate, note=note)
+
+    def vectors(self, examples: Examples) -> FrozenVectors:
+        """As of heads."""
+        return FrozenVectors({m: self._encoded(m, examples) for m in self.bases}, examples.ids)
+
+    def saved(self, folder: Path, sections: Sections) -> Sections:
+        """As of heads; trained encoders are checkpoints below the folder's "towers"."""
+        specs = save_all({m: one.cpu() for m, one in self._towers.items()}, folder / "towers")
+        changed = {m: {k: v for k, v in sections[m].items() if k != "revision"} | {"weights": spec.weights} for m, spec in specs.items()}
+        return cast("Sections", {m: changed.get(m, section) for m, section in sections.items()})
+
+    def close(self) -> None:
+        """Remove the prepared media."""
+        self._stack.close()
+
+    def _encoded(self, modality: Modality, examples: TowerExamples) -> np.ndarray:
+        count, parts = len(examples.items[modality]), []
+        one, head = self._towers.get(modality), self.heads[modality]
+        device = next((parameter.device for parameter in one.parameters()), None) if one else None
+        training = head.training
+        head.eval()
+        if one:
+            one.eval()
+        with torch.inference_mode():
+            for low in range(0, count, AT_ONCE):
+                given = examples.of_items(modality, np.arange(low, min(low + AT_ONCE, count)))
+                base = normalise(one(given)) if one else given["vectors"]
+                parts.append(head.to(device)(base).float().cpu().numpy() if device else head(base).numpy())
+        head.train(training)
+        return np.concatenate(parts)
