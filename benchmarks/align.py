@@ -1,13 +1,13 @@
 """How fast heads are trained on frozen vectors, beside a plain PyTorch loop and sentence-transformers' trainer; and GradCache's memory.
 
-    python -m benchmarks.align [--pairs 20000] [--batch 4096] [--steps 40] [--rounds 3]
+    python -m benchmarks.align [--pairs 20000] [--batch 2048] [--steps 20] [--rounds 3]
 
 All three train the same heads (`encoders.align.heads`, vectors of 384 and 512 numbers into 256) with the same symmetric InfoNCE, batch,
 optimiser (AdamW, fused) and vectors, each in a process of its own, in turn, on one thread by CPU time, in float32: pairs a second over the
 steps after a few to warm up, and the peak of resident memory with how much it grew since the step before the first. sentence-transformers
 gets row numbers as its data set and looks the vectors up in its collator, which is faster than lists of numbers; its temperature is fixed.
 
-GradCache: one step of two towers (transformers of 4 layers, 128 wide, on 32 tokens) with a batch of 1,024, whole and in chunks.
+GradCache: one step of two towers (transformers of 4 layers, 128 wide, on 32 tokens) with a batch of 512, whole and in chunks.
 
 sentence-transformers' trainer needs the extra "benchmark".
 """
@@ -34,15 +34,15 @@ WIDTHS, DIMENSION, HIDDEN = {"text": 384, "image": 512}, 256, 1024
 WARM = 3  # steps before the clock starts
 RATE, DECAY, BETAS = 1e-3, 0.05, (0.9, 0.98)
 WAYS = ("plain", "ours", "sentence_transformers")
-TOKENS, WIDE, CHUNKED = 32, 128, 1024
+TOKENS, WIDE, CHUNKED = 32, 128, 512
 
 
 def main() -> None:
     """Measure and print one JSON object: each round's figures, and the medians of their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=20_000)
-    parser.add_argument("--batch", type=int, default=4096)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--batch", type=int, default=2048)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--kinds", nargs="+", choices=["linear", "mlp"], default=["linear", "mlp"])
@@ -259,8 +259,8 @@ def sentence_transformers(kind: str, pairs: int, batch: int, steps: int) -> dict
     return clock.figures(done.training_loss)
 
 
-def grown(chunk: int, steps: int = 2) -> dict[str, float]:
-    """Memory that steps of two towers take on top of what stood before them, and their CPU time."""
+def grown(chunk: int, steps: int = 1) -> dict[str, float]:
+    """Memory that a step of two towers takes on top of what stood before them, and their CPU time."""
     import torch
     from torch import nn
 

@@ -157,7 +157,7 @@ class _Training:
         self._note(done, loss, parts, rate, metrics)
 
     def _learn(self, step: int, rate: float) -> tuple[float, dict[str, float]]:
-        torch.manual_seed(_seed(self.options.seed, step))
+        _sow(self.options.device, self.options.seed, step)
         batch = self._batch(step)
         self.optimiser.zero_grad(set_to_none=True)
         loss, parts = grad_cache.backward(self.towers, self._inputs(batch), lambda out: self._loss(batch, out), self.options.chunk)
@@ -213,7 +213,7 @@ class _Training:
         if self.validate is None:
             return {}
         self.modules.eval()
-        torch.manual_seed(_seed(self.options.seed, step, _VALIDATION))
+        _sow(self.options.device, self.options.seed, step, _VALIDATION)
         with torch.no_grad():
             metrics = {name: float(value) for name, value in self.validate().items()}
         self.modules.train()
@@ -300,9 +300,16 @@ def _spread(vectors: Tensor, own: Tensor) -> Tensor:
     return vectors.new_zeros(len(own), vectors.shape[1]).index_copy(0, own.nonzero()[:, 0], vectors)
 
 
-def _seed(*numbers: int) -> int:
-    """63 bits from a training's seed and a step."""
-    return int(np.random.SeedSequence([number & 0xFFFFFFFF for number in numbers]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _sow(device: str, *numbers: int) -> None:
+    """Seed the generators in use from a training's seed and a step.
+
+    `torch.manual_seed` also remembers a call, with its stack, for every kind of device that is not there: a millisecond a step.
+    """
+    seed = int(np.random.SeedSequence([number & 0xFFFFFFFF for number in numbers]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    torch.default_generator.manual_seed(seed)
+    for index in _cuda(device):
+        with torch.cuda.device(index):
+            torch.cuda.manual_seed(seed)
 
 
 def _digest(*contents: bytes) -> str:
