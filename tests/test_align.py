@@ -220,7 +220,7 @@ def test_encoders_learn_too_and_are_saved_with_the_space(bucket, tmp_path, rows)
     assert after > before + 0.1
     old, new = load_space("miniature").encoders, load_space(account["space"]).encoders
     assert Path(new["text"].weights).is_relative_to(tmp_path / "new" / "towers")
-    assert new["image"] == old["image"], "it was kept"
+    assert new["image"].digest == old["image"].digest, "it was kept"
     first, last = (load_file(locate(spec.weights) / "model.safetensors") for spec in (old["text"], new["text"]))
     changed = {name for name in last if not torch.equal(last[name], first[name].float())}
     assert changed
