@@ -9,7 +9,7 @@ gets row numbers as its data set and looks the vectors up in its collator, which
 
 GradCache: one step of two towers (transformers of 4 layers, 128 wide, on 32 tokens) with a batch of 512, whole and in chunks.
 
-sentence-transformers' trainer needs the extra "benchmark".
+sentence-transformers' trainer needs the extras "dev" and "benchmark".
 """
 
 from __future__ import annotations
