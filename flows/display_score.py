@@ -65,10 +65,12 @@ def _show_differences(differences: Mapping[str, Any]) -> None:
 def _show_mixed(report: Mapping[str, Any]) -> None:
     if not (mixed := report["mixed"]):
         return
+    other = ((report["against"] or {}).get("mixed") or {}).get("top_ten", {})
     out.print("\ntexts asked of all media at once")
     for medium, share in mixed["top_ten"].items():
+        before = f" (against {other[medium]:.1%})" if medium in other else ""
         recall = f", recall@10 {mixed['recall'][medium]:.3f}" if medium in mixed["recall"] else ""
-        out.print(f"  {medium}: {share:.1%} of the ten nearest, {mixed['due'][medium]:.1%} of the right answers{recall}")
+        out.print(f"  {medium}: {share:.1%} of the ten nearest{before}, {mixed['due'][medium]:.1%} of the right answers{recall}")
 
 
 def _show_shape(report: Mapping[str, Any]) -> None:

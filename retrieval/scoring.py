@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import permutations
 from typing import NamedTuple
 
@@ -174,12 +173,13 @@ def _chosen(
 ) -> tuple[dict[str, Chosen], dict[str, Chosen]]:
     """For each modality, and for mixed lists, the objects or texts that take part, of the table and of the other one."""
     wanted = {m: pairs.get_column(f"{m}_content").drop_nulls().unique() for m in modalities}
-    own = reduce(lambda one, two: one.append(two), (wanted[m] for m in modalities), pl.Series([], dtype=pl.String))
+    own = pl.concat([pl.Series([], dtype=pl.String), *wanted.values()])
     mine: dict[str, Chosen] = {}
     theirs: dict[str, Chosen] = {}
     for name in (*modalities, MIXED):
         chosen = [_of(scored, name, wanted, own if among_pairs else None) for scored in (table, against) if scored is not None]
-        if against is not None and len(chosen[1].places):
+        # A space that reads no text is asked nothing of all media, and must not narrow what the other one is asked.
+        if against is not None and len(chosen[1].places) and (name != MIXED or "text" in theirs):
             chosen = _common(*chosen)
             theirs[name] = chosen[1]
         mine[name] = chosen[0]
@@ -190,9 +190,8 @@ def _of(scored: Scored, name: str, wanted: Mapping[str, pl.Series], only: pl.Ser
     held = scored.texts if name == "text" else scored.held
     objects = held.objects.with_row_index("place")
     if name == MIXED:  # a text of the pairs that is an object, too, is the query itself: neither right nor wrong
-        objects = objects.filter(
-            ~((pl.col("medium") == "text") & pl.col("content_hash").is_in(wanted.get("text", pl.Series([], dtype=pl.String)).implode()))
-        )
+        asked = wanted.get("text", pl.Series([], dtype=pl.String))
+        objects = objects.filter(~((pl.col("medium") == "text") & pl.col("content_hash").is_in(asked.implode())))
     else:
         objects = objects.filter(pl.col("medium") == name)
     if only is not None:

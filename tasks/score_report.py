@@ -121,12 +121,14 @@ def _through_index(report: Report) -> Iterator[str]:
 def _mixed(report: Report) -> Iterator[str]:
     if not (mixed := report["mixed"]):
         return
+    other = ((report["against"] or {}).get("mixed") or {}).get("top_ten", {})
     yield "\n## Texts asked of all media at once\n"
-    yield "| medium | share of the ten nearest | share of the right answers | recall@10 |"
-    yield "|-|-:|-:|-:|"
+    yield "| medium | share of the ten nearest | against | share of the right answers | recall@10 |"
+    yield "|-|-:|-:|-:|-:|"
     for medium, share in mixed["top_ten"].items():
         recall = mixed["recall"].get(medium)
-        yield f"| {medium} | {share:.1%} | {mixed['due'][medium]:.1%} | {'' if recall is None else f'{recall:.3f}'} |"
+        before = f"{other[medium]:.1%}" if medium in other else ""
+        yield f"| {medium} | {share:.1%} | {before} | {mixed['due'][medium]:.1%} | {'' if recall is None else f'{recall:.3f}'} |"
 
 
 def _shape(report: Report) -> Iterator[str]:

@@ -302,7 +302,7 @@ def test_a_table_against_itself_gains_exactly_nothing(home, report):
     assert values(found["directions"]["image>audio"]) == values(report["directions"]["image>audio"])
 
 
-def test_what_only_one_space_embeds_is_scored_for_it_alone(home, tmp_path):
+def test_what_only_one_space_embeds_is_scored_for_it_alone(home, report, tmp_path):
     space = tmp_path / "pictures.toml"
     space.write_text('name = "pictures"\n[image]\nencoder = "clip-image"\nweights = "package:miniature/clip"\n')
     embed(home / "bucket", tmp_path / "lance", workers=1, space=str(space))
@@ -311,6 +311,7 @@ def test_what_only_one_space_embeds_is_scored_for_it_alone(home, tmp_path):
     found = scored(home, against=str(tmp_path / "lance"))
     assert set(found["directions"]) > {"text>audio", "text>image"}
     assert not found["against"]["directions"] and found["differences"] == {}
+    assert found["mixed"] == report["mixed"]
     assert set(found["against"]["shape"]["uniformity"]) == {"image"}
 
 
