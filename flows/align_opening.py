@@ -41,7 +41,7 @@ def open_alignment(settings: AlignSettings) -> Alignment:
 def _pairs(settings: AlignSettings) -> tuple[Pairs, str, Source]:
     pairs, digest, source = open_pairs(settings.pairs, settings.source, settings.limits.bytes)
     source.check()
-    return pairs, digest, source
+    return pairs.only(settings.columns) if settings.columns else pairs, digest, source
 
 
 def _refuse_encoders(alignment: Alignment) -> None:
@@ -50,7 +50,7 @@ def _refuse_encoders(alignment: Alignment) -> None:
     if lacking:
         raise PairsError(
             f"{settings.space} has no encoder for {', '.join(dict.fromkeys(lacking))}, only for {', '.join(specs)}; add a section to its "
-            f"TOML file, or leave the column out of the pairs"
+            f"TOML file, or name the columns to use with --columns"
         )
     for modality in (m for m in pairs.modalities if specs[m].head):
         raise SettingsError(f"space = {settings.space!r}: {modality} has a head already; give the space that was aligned, not its result")

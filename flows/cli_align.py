@@ -18,6 +18,7 @@ def align(
     name: Annotated[str | None, typer.Option(help="Of the new space, and of its folder.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder in which that folder is made; default here.")] = None,
     source: Annotated[str | None, typer.Option(help="Where relative URIs begin: a folder or a URL; default the pairs' folder.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns of the pairs that are used, such as text,image; default all.")] = None,
     head: Annotated[str | None, typer.Option(help="linear, mlp or residual; default residual.")] = None,
     dimension: Annotated[int | None, typer.Option(help="Of the new space; default the largest of the encoders'.")] = None,
     keep: Annotated[str | None, typer.Option(help="Modalities whose vectors stay as they are, such as text,image.")] = None,
@@ -60,7 +61,8 @@ def align(
             source=source,
             head=head,
             dimension=dimension,
-            keep=tuple(keep.split(",")) if keep is not None else None,
+            columns=_names(columns),
+            keep=_names(keep),
             train=train,
             loss=loss,
             batch=batch,
@@ -82,6 +84,10 @@ def align(
         )
         account = drive_align(asked, direct=direct)
         print_json(account) if as_json else show_alignment(account)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _shares(text: str | None) -> dict[str, float] | None:

@@ -130,6 +130,9 @@ class AlignSettings(_Frozen):
     name: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$", description="Of the new space, and of its folder.")
     out: str = Field(".", min_length=1, description="Folder in which that folder is made.")
     source: str = Field("", description="Where relative URIs begin: a folder or a URL; empty means the folder of the pairs.")
+    columns: tuple[Literal["text", "image", "audio", "video"], ...] = Field(
+        (), description="Columns of the pairs that are used; none: all."
+    )
     head: Literal["linear", "mlp", "residual"] = Field("residual", description="What is trained behind each encoder.")
     hidden: int = Field(0, ge=0, le=65_536, description="Width of a head's hidden layer; 0 means twice its larger side.")
     dimension: int = Field(
@@ -147,7 +150,7 @@ class AlignSettings(_Frozen):
     )
     batch: int = Field(1024, ge=2, description="Pairs of one step; fewer where there are fewer.")
     chunk: int = Field(
-        0, ge=0, description="Pairs that go through an encoder at once (GradCache); 0 means all, for train = last or all 64."
+        0, ge=0, description="Pairs that go through an encoder at once (GradCache); 0 means all, or 64 where encoders are trained, too."
     )
     steps: int = Field(0, ge=0, description="How long to train; 0 means 1000 steps, unless epochs says it.")
     epochs: int = Field(0, ge=0, description="Passes over the pairs, instead of steps.")

@@ -72,6 +72,24 @@ class Pairs:
         """Those of them that are named by URI."""
         return tuple(m for m in self.modalities if m != "text")
 
+    def only(self, columns: Collection[Modality]) -> Pairs:
+        """The same pairs, of some columns alone; rows that have fewer than two of them are left out.
+
+        Raises
+        ------
+        PairsError : fewer than two of these columns are there, or no row has two.
+        """
+        kept = [m for m in self.modalities if m in columns]
+        if len(kept) < 2:
+            raise PairsError(f"of the columns {', '.join(columns)} the pairs have {', '.join(kept) or 'none'}; at least two are needed")
+        full = self.frame.select("row", *kept).filter(_filled(kept) >= 2)
+        left = full.unique(kept, keep="first", maintain_order=True)
+        if left.is_empty():
+            raise PairsError(f"no row of the pairs has two of {', '.join(kept)}")
+        ignored = (*self.ignored, *(m for m in self.modalities if m not in kept))
+        few, again = self.too_few + self.frame.height - full.height, self.duplicates + full.height - left.height
+        return replace(self, frame=left, too_few=few, duplicates=again, one_to_many=_one_to_many(left, tuple(kept)), ignored=ignored)
+
     def without_texts(self, known: Collection[str]) -> Pairs:
         """The same pairs, without the texts whose SHA-256 is not among `known`."""
         lost = [text for text in self.uris("text") if text_content(text) not in known]

@@ -206,3 +206,16 @@ def test_media_of_unknown_content_are_counted_and_their_rows_go_if_too_little_is
     [row] = divided.frame.iter_rows(named=True)
     assert (row["text"], row["audio"], row["audio_content"]) == ("a", None, None)
     assert row["text_content"] == content("a")
+
+
+def test_some_columns_alone_can_be_used_and_the_account_still_balances(tmp_path):
+    rows = [
+        {"text": "a", "image": "1.png", "audio": "1.wav"},
+        {"text": "a", "image": "1.png", "audio": "2.wav"},
+        {"image": "2.png", "audio": "3.wav"},
+    ]
+    pairs = read_pairs(written(tmp_path, "parquet", rows)).only(("text", "image"))
+    assert pairs.modalities == ("text", "image")
+    assert (pairs.rows, pairs.frame.height, pairs.too_few, pairs.duplicates, pairs.ignored) == (3, 1, 1, 1, ("audio",))
+    with pytest.raises(PairsError, match="at least two are needed"):
+        read_pairs(written(tmp_path, "parquet", rows)).only(("text", "video"))
