@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_align, cli_bridge, cli_quarantine, cli_score
+from flows import cli_align, cli_bridge, cli_quarantine, cli_score, cli_train_miniature
 from flows.command import Database, Json, TableName, print_json, refusing
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(cli_quarantine.app, name="quarantine")
 app.command("align")(cli_align.align)
 app.command("bridge")(cli_bridge.bridge)
 app.command("score")(cli_score.score)
+app.command("train-miniature")(cli_train_miniature.train_miniature)
 
 
 def main() -> None:

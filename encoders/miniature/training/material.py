@@ -1,14 +1,13 @@
 """The generated world as arrays: pictures with a map of what stands where, captions with what they tell, and single sounds to mix from.
 
-Training draws nothing itself. Its scenes come in pairs: one at random, and a twin that differs by one change (`scenes.twin`), which is the hardest
-negative there is. No scene holds a held-out combination, and no single sound is ever mixed into one.
+Scenes come in pairs: one at random, and a twin that differs by one change (`scenes.twin`), which is the hardest negative there is. No
+scene holds a held-out combination, and sounds are mixed for these scenes alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from encoders.miniature.captions import LANGUAGES, REALISE
 from encoders.miniature.draw import draw_picture
 from encoders.miniature.pictures import PIXELS
-from encoders.miniature.scenes import SIZES, SOUNDERS, WEATHERS, Scene, World, is_held, pick, sample, twin
+from encoders.miniature.scenes import SIZES, SOUNDERS, WEATHERS, Scene, World, sample, twin
 from encoders.miniature.sounds import WEATHERS as SKIES
 from encoders.miniature.synthesis import RATE, SAMPLES, Wave, noise, normalized
 from encoders.miniature.training.meanings import facts_of_scene, facts_of_wording, in_order
@@ -39,7 +38,7 @@ class Scenes:
     pictures : uint8 (n, 64, 64, 3).
     places : uint8 (n, 64): for each patch 0 if it shows no thing, 1 the left or upper one, 2 the other.
     facts : int8 (n, 8), see `meanings`.
-    captions : by language, int16 (n, wordings, 40) tokens; the same wording in each language.
+    texts : for each scene its wordings, each in every language.
     told : int8 (n, wordings, 8), what each wording tells.
     """
 
@@ -76,7 +75,7 @@ def drawn_with_places(scene: Scene, seed: int) -> tuple[NDArray[np.uint8], NDArr
 
 
 def draw_sounds(seed: int, voices: int, skies: int) -> dict[str, NDArray[np.float16]]:
-    """Log-mel spectrograms (variants, FRAMES, BANDS) of single things by "kind size", of weathers by name, and of "noise", each with a peak of one."""
+    """Log-mel spectrograms (variants, FRAMES, BANDS) of single sounds, each with a peak of one: by "kind size", by weather, and "noise"."""
     rng = np.random.default_rng([seed, 1])
     bank = {f"{k} {s}": _spectra([voice(k, s, rng) for _ in range(voices)]) for k in SOUNDERS for s in SIZES}
     bank |= {sky: _spectra([normalized(SKIES[sky](rng)) for _ in range(skies)]) for sky in WEATHERS[1:]}

@@ -1,8 +1,8 @@
 """What scenes hold and what captions tell of them, as numbers, and which caption fits which scene.
 
-A row of facts is int8 (8,): kind, colour, size of the left or upper thing, the same of the other, how they stand, the weather. `ABSENT` stands for a
-second thing that is not there, `UNTOLD` for what a caption leaves open. A short caption is no wrong answer for another scene that it fits, so training
-must know which it fits.
+A row of facts is int8 (8,): kind, colour, size of the left or upper thing, the same of the other, how they stand, the weather.
+`ABSENT` stands for a second thing that is not there, `UNTOLD` for what a caption leaves open. A short caption is no wrong answer for
+another scene that it fits, so training must know which it fits.
 """
 
 from __future__ import annotations

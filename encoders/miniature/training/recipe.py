@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from encoders.errors import EncoderError
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,8 +20,8 @@ class Recipe:
     voices, skies : single sounds of each kind and size, and of each weather, to mix from.
     workers, batch : processes of one thread, and scenes that each takes in a step; their gradients are averaged.
     width, hidden, layers, text_layers, heads, dimension : of the towers; the last is that of the common space.
-    steps, warm_up, cooling : the learning rate rises over the first `warm_up` steps, stays, and falls in a straight line to zero over the last
-        `cooling`. What happens before does not depend on `steps`, so that a run can be made longer until then.
+    steps, warm_up, cooling : the learning rate rises over the first `warm_up` steps, stays, and falls in a straight line to zero over the
+        last `cooling`. What happens before does not depend on `steps`, so that a run can be made longer until then.
     rate, matrix_rate, decay : learning rate of AdamW, of Muon, which trains the blocks' matrices, and weight decay of both.
     dropped : share of the patches that a tower does not see until the rate falls (FLIP, Li et al. 2023).
     help_weight, help_rest, help_steps : weight of the training-only heads at the start, after that many steps, and how many.
@@ -57,6 +59,13 @@ class Recipe:
     languages: float = 0.3
     coldest: float = 60.0
     checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("pairs", "pairs_per_chunk", "wordings", "voices", "skies", "workers", "batch", "steps", "warm_up"):
+            if getattr(self, name) < 1:
+                raise EncoderError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.pairs % self.pairs_per_chunk:
+            raise EncoderError(f"{self.pairs} pairs are no whole number of chunks of {self.pairs_per_chunk}")
 
     @property
     def cools_at(self) -> int:

@@ -33,11 +33,11 @@ def augment_pictures(pixels: Tensor, g: torch.Generator) -> Tensor:
 
 
 def augment_sounds(mel: Tensor, g: torch.Generator) -> Tensor:
-    """Shifted in time and loudness, with stripes of bands and of frames masked, now and then cut short."""
+    """Shifted in time and loudness, with stripes of bands and of frames masked."""
     n = len(mel)
     mel = torch.roll(mel, int(torch.randint(-24, 25, (1,), generator=g)), 1) + 0.1 * torch.randn(n, 1, 1, generator=g)
     for part in mel.chunk(4):
-        band, wide, frame, long, short = (torch.rand(5, generator=g)).tolist()
+        band, wide, frame, long, _ = torch.rand(5, generator=g).tolist()
         part[:, :, int(band * 58) : int(band * 58) + int(wide * 7)] = -1
         part[:, int(frame * 280) : int(frame * 280) + int(long * 24)] = -1
     return mel

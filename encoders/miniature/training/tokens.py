@@ -14,7 +14,7 @@ PAD, START, END = "<|pad|>", "<|startoftext|>", "<|endoftext|>"
 
 
 def train_tokenizer(captions: Iterable[str]) -> Any:
-    """A fast tokenizer of transformers. Padding is id 0 and the end has the highest id, so that both of CLIP's pooling rules find the end."""
+    """A fast tokenizer of transformers. Padding is id 0, the end has the highest id: both of CLIP's pooling rules find the end."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,8 +1,8 @@
-"""The towers: transformers' CLIPModel and ASTModel with a linear head, their first weights, and a fast way through them for training on a CPU.
+"""The towers: transformers' CLIPModel and ASTModel with a linear head, their first weights, and a fast way through them for training.
 
-The way through is the library's own, operation by operation, but for three things that cost most of the time otherwise: attention as two plain products
-(in bfloat16 some five times as fast as the library's kernel at these lengths), matrices in bfloat16 while sums, norms and losses stay in float32, and
-patches that are left out altogether.
+The way through is the library's own, operation by operation, but for three things that cost most of the time otherwise: attention as two
+plain products (in bfloat16 some five times as fast on a CPU as the library's kernel at these lengths), matrices in bfloat16 while sums,
+norms and losses stay in float32, and patches that are left out altogether.
 """
 
 from __future__ import annotations

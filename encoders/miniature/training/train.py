@@ -1,7 +1,7 @@
 """The loop: processes of one thread that average their gradients, so that all cores work and none waits inside an operation.
 
-All that is random in a step is drawn from the recipe's seed, the step and the worker, so that a checkpoint is weights, the optimisers' state and a
-number. A run that was killed and is started again ends with the same weights, bit by bit.
+All that is random in a step is drawn from the recipe's seed, the step and the worker, so that a checkpoint is weights, the optimisers'
+state and a number. A run that was killed and is started again ends with the same weights, bit by bit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 import torch.distributed as group
 from torch import Tensor
 
+from encoders.errors import EncoderError
 from encoders.miniature.training.heads import Helpers
 from encoders.miniature.training.recipe import Recipe
 from encoders.miniature.training.step import loss_of
@@ -40,7 +41,7 @@ ALLOCATOR = {
 }
 
 
-class TrainingError(RuntimeError):
+class TrainingError(EncoderError):
     """Training could not begin or a worker has died; what was checkpointed is kept."""
 
 
@@ -72,7 +73,8 @@ def train_miniature(folder: Path, recipe: Recipe, note: Callable[[Progress], Non
     meeting = folder / f"meeting-{os.getpid()}"
     command = [sys.executable, "-m", "encoders.miniature.training.train", str(folder), str(meeting)]
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    workers = [subprocess.Popen([*command, str(rank)], env={**os.environ, **ALLOCATOR, **threads}) for rank in range(recipe.workers)]
+    surroundings = {**os.environ, **ALLOCATOR, **threads}
+    workers = [subprocess.Popen([*command, str(rank)], env=surroundings) for rank in range(recipe.workers)]  # noqa: S603 - our own
     try:
         _watch(workers, folder / PROGRESS, note)
     finally:
@@ -107,7 +109,7 @@ class Run:
         for parameter in self.parameters:
             parameter.grad = None
         loss, losses = loss_of(self.model, self.helpers, self.world.batch(self.step, self.worker), self.step, self.recipe, chance)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         average(self.parameters, self.flat, self.recipe.workers)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimiser in self.optimisers:
@@ -127,7 +129,7 @@ class Run:
         }
         part = self.folder / f"{CHECKPOINT}.part"
         torch.save(state, part)
-        os.replace(part, self.folder / CHECKPOINT)
+        part.replace(self.folder / CHECKPOINT)
         if self.step <= self.recipe.cools_at < self.step + self.recipe.checkpoint_every:
             shutil.copyfile(self.folder / CHECKPOINT, self.folder / BEFORE_COOLING)
 
@@ -159,7 +161,7 @@ def factor(step: int, recipe: Recipe) -> float:
     return min(1.0, (step + 1) / recipe.warm_up, (recipe.steps - step) / max(1, recipe.cooling))
 
 
-def average(parameters: list[Tensor], flat: Tensor, workers: int) -> None:
+def average(parameters: Sequence[Tensor], flat: Tensor, workers: int) -> None:
     """The gradients, over all workers; `flat` is room for all of them."""
     torch.cat([p.new_zeros(p.numel()) if p.grad is None else p.grad.view(-1) for p in parameters], out=flat)
     if workers > 1:
@@ -183,7 +185,7 @@ def work(folder: Path, meeting: Path, worker: int) -> None:
         if worker == 0 and (run.step % recipe.checkpoint_every == 0 or run.step == recipe.steps):
             run.keep()
             told = Progress(run.step, recipe.steps, time.monotonic() - started, float(run.model.scale.detach()), means)
-            with open(folder / PROGRESS, "a") as file:
+            with (folder / PROGRESS).open("a") as file:
                 file.write(json.dumps(asdict(told)) + "\n")
     if worker == 0 and run.step == recipe.steps:
         run.model.save(folder / WEIGHTS, run.tokenizer)
@@ -217,7 +219,7 @@ def _watch(workers: list[subprocess.Popen[bytes]], progress: Path, note: Callabl
 def _tell(progress: Path, heard: int, note: Callable[[Progress], None] | None) -> int:
     if not progress.exists() or note is None:
         return heard
-    with open(progress, "rb") as file:
+    with progress.open("rb") as file:
         file.seek(heard)
         lines = file.read().splitlines(keepends=True)
     whole = [line for line in lines if line.endswith(b"\n")]

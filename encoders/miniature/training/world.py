@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +29,9 @@ def draw_world(folder: Path, recipe: Recipe) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     chunks = range(recipe.pairs // recipe.pairs_per_chunk)
     with ProcessPoolExecutor(recipe.workers) as pool:
-        list(pool.map(partial(_draw_chunk, folder, recipe), [-1, *chunks]))
+        sounds = pool.submit(_draw_sounds, folder, recipe)
+        list(pool.map(partial(_draw_chunk, folder, recipe), chunks))
+        sounds.result()
     if (folder / "tokens.npy").exists():
         return
     texts = [json.loads((folder / f"texts-{chunk}.json").read_text()) for chunk in chunks]
@@ -77,6 +78,7 @@ class World:
         self.sounds = {name: np.load(folder / f"sound-{name}.npy", mmap_mode="c") for name in sound_names()}
         shapes = self.facts[::2, 0] < FIRST_SOUNDER
         self.pairs = [np.nonzero(shapes)[0], np.nonzero(~shapes)[0]]
+        self.orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
         pairs = recipe.batch // 2
         self.counts = [round(recipe.share_of_shapes * pairs), pairs - round(recipe.share_of_shapes * pairs)]
 
@@ -102,7 +104,8 @@ class World:
     def mix(self, facts: NDArray[np.int8], rng: np.random.Generator) -> NDArray[np.float32]:
         """Log-mel spectrograms of scenes (n, frames, bands), from single sounds.
 
-        Energies of sounds that know nothing of each other add up, but for a term that is zero on average; loudnesses are those of `sounds.sound`.
+        Energies of sounds that know nothing of each other add up, but for a term that is zero on average. Loudnesses are as in
+        `sounds.sound`.
         """
         import torch  # its float16 to float32 and its exponential take a fifth of numpy's time
 
@@ -133,36 +136,29 @@ class World:
         """This step's pairs of one world: all of them once, in an order of this epoch's own, then all again."""
         pairs, count = self.pairs[world], self.counts[world]
         first = (step * self.recipe.workers + worker) * count
-        places = np.arange(first, first + count)
-        return (
-            np.concatenate(
-                [self._order(world, epoch)[places[places // len(pairs) == epoch] % len(pairs)] for epoch in np.unique(places // len(pairs))]
-            )
-            if count
-            else pairs[:0]
-        )
+        epochs, places = np.divmod(np.arange(first, first + count), max(1, len(pairs)))
+        return np.concatenate([pairs[:0], *(self._order(world, int(e))[places[epochs == e]] for e in np.unique(epochs))])
 
     def _order(self, world: int, epoch: int) -> NDArray[np.int64]:
-        key = (world, int(epoch))
-        if getattr(self, "_known", {}).get("key" + str(world)) != key:
-            self._known = {
-                **getattr(self, "_known", {}),
-                "key" + str(world): key,
-                world: np.random.default_rng([self.recipe.seed, 2, *key]).permutation(self.pairs[world]),
-            }
-        return self._known[world]
+        known = self.orders.get(world)
+        if known is None or known[0] != epoch:
+            known = (epoch, np.random.default_rng([self.recipe.seed, 2, world, epoch]).permutation(self.pairs[world]))
+            self.orders[world] = known
+        return known[1]
 
 
 def sound_names() -> list[str]:
+    """Of the single sounds that scenes are mixed from."""
     return [*(f"{kind} {size}" for kind in SOUNDERS for size in SIZES), *WEATHERS[1:], "noise"]
 
 
+def _draw_sounds(folder: Path, recipe: Recipe) -> None:
+    if not all((folder / f"sound-{name}.npy").exists() for name in sound_names()):
+        for name, spectra in draw_sounds(recipe.seed, recipe.voices, recipe.skies).items():
+            _save(folder / f"sound-{name}.npy", spectra)
+
+
 def _draw_chunk(folder: Path, recipe: Recipe, chunk: int) -> None:
-    if chunk < 0:
-        if not all((folder / f"sound-{name}.npy").exists() for name in sound_names()):
-            for name, spectra in draw_sounds(recipe.seed, recipe.voices, recipe.skies).items():
-                _save(folder / f"sound-{name}.npy", spectra)
-        return
     done = folder / f"texts-{chunk}.json"
     if done.exists():
         return
@@ -170,10 +166,10 @@ def _draw_chunk(folder: Path, recipe: Recipe, chunk: int) -> None:
     for name in ARRAYS:
         _save(folder / f"{name}-{chunk}.npy", getattr(scenes, name))
     done.with_suffix(".part").write_text(json.dumps(scenes.texts, ensure_ascii=False))
-    os.replace(done.with_suffix(".part"), done)
+    done.with_suffix(".part").replace(done)
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    with open(path.with_suffix(".part"), "wb") as file:
+    with path.with_suffix(".part").open("wb") as file:
         np.save(file, array)
-    os.replace(path.with_suffix(".part"), path)
+    path.with_suffix(".part").replace(path)
