@@ -29,7 +29,7 @@ bench: $(VENV)/installed-dev
 
 # Runs docs/alignment.md's commands into guide/, and draws its figures from them.
 guide: $(VENV)/installed-guide
-	$(BIN)/python -m benchmarks.alignment_guide guide
+	$(BIN)/python -m benchmarks.alignment_guide
 
 clean:
 	rm -rf $(VENV) demo guide build dist *.egg-info

@@ -1,8 +1,7 @@
-"""The figures of docs/alignment.md, from numbers: arrays in, a PNG of few colours out."""
+"""The figures of docs/alignment.md, from numbers: arrays in, a PNG out."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,29 +16,30 @@ from sklearn.decomposition import PCA
 Vectors = Mapping[str, np.ndarray]
 
 TEXT, IMAGE, GREY = "#0072b2", "#d55e00", "#999999"  # Okabe & Ito's
-mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110})
+mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
+_DOT = 72 / 130  # points of a pixel
 
 
 def similarities(panels: Mapping[str, np.ndarray], texts: Sequence[str], pictures: Sequence[Path], path: Path) -> None:
     """Cosines of texts (rows) and pictures (columns), a panel each; both in the same order, so that pairs lie on the diagonal."""
-    figure = Figure(figsize=(4.1 * len(panels) + 1.4, 4.9), layout="constrained")
+    figure = Figure(figsize=(3.6 * len(panels) + 2, 4.0), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     high = max(float(cosines.max()) for cosines in panels.values())
     for place, (ax, (title, cosines)) in enumerate(zip(axes, panels.items(), strict=True)):
         drawn = ax.imshow(cosines, cmap="viridis", vmin=min(0.0, float(cosines.min())), vmax=high)
-        ax.set_title(title, pad=30)
+        ax.set_title(title, pad=26)
         ax.set_yticks(range(len(texts)), texts if place == 0 else [])
         ax.set_xticks([])
         ax.tick_params(length=0)
         for column, picture in enumerate(pictures):
-            _thumbnail(ax, picture, (column, -0.5), 0.5 * 20 / 256 * 2.2, (0, 12))
+            _thumbnail(ax, picture, 22, (column, -0.5), (0, 9))
     figure.colorbar(drawn, ax=axes, shrink=0.7, label="cosine")
     _save(figure, path)
 
 
 def maps(panels: Mapping[str, Vectors], path: Path) -> None:
     """Texts and pictures in the plane in which they spread most (PCA over both), a panel each; a line joins each pair."""
-    figure = Figure(figsize=(3.4 * len(panels), 3.7), layout="constrained")
+    figure = Figure(figsize=(3.1 * len(panels), 3.3), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, both) in zip(axes, panels.items(), strict=True):
         flat = PCA(2, svd_solver="full").fit_transform(np.concatenate([both["text"], both["image"]]))
@@ -52,7 +52,7 @@ def maps(panels: Mapping[str, Vectors], path: Path) -> None:
         ax.set_yticks([])
         ax.set_aspect("equal", "datalim")
         ax.spines[:].set_visible(False)
-    axes[0].legend(loc="lower left", frameon=False, markerscale=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, markerscale=2)
     _save(figure, path)
 
 
@@ -97,7 +97,7 @@ def sizes(found: Mapping[str, Mapping[int, Sequence[float]]], chance: float, pat
 def answers(rows: Sequence[tuple[str, Sequence[tuple[Path, bool]]]], path: Path) -> None:
     """For each words the pictures that were found, the best first; a frame around the one that belongs to them."""
     most = max(len(found) for _, found in rows)
-    figure = Figure(figsize=(2.6 + 0.72 * most, 0.74 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(2.2 + 0.62 * most, 0.62 * len(rows)), layout="constrained")
     ax = figure.subplots()
     ax.set(xlim=(-0.6, most - 0.4), ylim=(len(rows) - 0.5, -0.5), xticks=[])
     ax.set_yticks(range(len(rows)), [words for words, _ in rows], fontsize=10)
@@ -105,20 +105,21 @@ def answers(rows: Sequence[tuple[str, Sequence[tuple[Path, bool]]]], path: Path)
     ax.spines[:].set_visible(False)
     for row, (_, found) in enumerate(rows):
         for column, (picture, right) in enumerate(found):
-            _thumbnail(ax, picture, (column, row), 0.2, (0, 0), "#009e73" if right else "none")
+            _thumbnail(ax, picture, 64, (column, row), (0, 0), "#009e73" if right else "none")
     _save(figure, path)
 
 
-def _thumbnail(ax: Axes, picture: Path, at: tuple[float, float], zoom: float, shift: tuple[float, float], frame: str = "none") -> None:
+def _thumbnail(ax: Axes, picture: Path, pixels: int, at: tuple[float, float], shift: tuple[float, float], frame: str = "none") -> None:
     with Image.open(picture) as opened:
-        pixels = np.asarray(opened.convert("RGB").crop((28, 28, 228, 228)) if opened.size == (256, 256) else opened.convert("RGB"))
+        edge = opened.width // 9 if opened.width == opened.height else 0  # emoji have a margin
+        cropped = opened.convert("RGB").crop((edge, edge, opened.width - edge, opened.height - edge))
     box = AnnotationBbox(
-        OffsetImage(pixels, zoom=zoom * 256 / pixels.shape[1]),
+        OffsetImage(np.asarray(cropped.resize((pixels, pixels), Image.Resampling.LANCZOS)), zoom=_DOT),
         at,
         xybox=shift,
         boxcoords="offset points",
-        pad=0.15,
-        bboxprops={"edgecolor": frame, "linewidth": 2.5},
+        pad=0.1,
+        bboxprops={"edgecolor": frame, "facecolor": "none", "linewidth": 2.0},
         annotation_clip=False,
     )
     ax.add_artist(box)
@@ -126,6 +127,4 @@ def _thumbnail(ax: Axes, picture: Path, at: tuple[float, float], zoom: float, sh
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)
+    figure.savefig(path, pil_kwargs={"optimize": True})

@@ -1,7 +1,8 @@
-"""docs/alignment.md, done: its commands, then its figures and numbers from what they left: `python -m benchmarks.alignment_guide`."""
+"""docs/alignment.md, done: `python -m benchmarks.alignment_guide` types its commands, draws its figures, and writes what both say."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -55,18 +56,47 @@ class Aligned:
 
 
 def main() -> None:
-    """Run the page's commands and draw its figures."""
-    for command in commands(PAGE):
-        print(f"$ {command}", flush=True)
-        run(command, ROOT)
+    """Run the page's commands, draw its figures, and write into it what both say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--figures", action="store_true", help="only the figures, from what the commands left before")
+    only_figures = parser.parse_args().figures
+    printed = {} if only_figures else {command: run(command, ROOT).replace(f"{ROOT}/", "") for command in commands(PAGE)}
     pairs, space = next(spaces(PAGE))
-    print(json.dumps(draw(load(ROOT / pairs, ROOT / space), IMAGES), indent=2))
+    numbers = draw(load(ROOT / pairs, ROOT / space), IMAGES)
+    print(json.dumps(numbers, indent=2))
+    text = PAGE.read_text(encoding="utf-8")
+    text = with_outputs(text, printed.__getitem__) if printed else text
+    PAGE.write_text(with_numbers(text, numbers["stages"]), encoding="utf-8")
+
+
+def with_outputs(text: str, printed: Callable[[str], str]) -> str:
+    """A page in which each block called text has what the block called console before it prints."""
+
+    def filled(match: re.Match[str]) -> str:
+        outputs = [f"$ {command}\n{printed(command).strip(chr(10))}" for command in _typed(match[2])]
+        return f"{match[1]}```text\n{chr(10).join(outputs)}\n```"
+
+    return re.sub(r"(^```console\n(.*?)^```\n(?:(?!```).)*?)^```text\n.*?^```", filled, text, flags=re.MULTILINE | re.DOTALL)
+
+
+def with_numbers(text: str, stages: Mapping[str, Mapping[str, Any]]) -> str:
+    """A page with the table of these figures between its two marks."""
+    names = [*stages]
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for direction, metric in ((d, m) for d in ("text>image", "image>text") for m in ("recall@1", "recall@10", "mrr")):
+        lines.append(f"| {direction} {metric} | {' | '.join(stages[name][direction][metric] for name in names)} |")
+    lines += [f"| {key} | {' | '.join(str(stages[name][key]) for name in names)} |" for key in ("mixed recall@10", "gap")]
+    return re.sub(r"(<!-- numbers -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{chr(10).join(lines)}\n{m[2]}", text, flags=re.DOTALL)
 
 
 def commands(page: Path) -> Iterator[str]:
     """What a reader of a page types, in its order: the lines that begin with a dollar in its blocks called console."""
     for block in re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-        yield from (line[2:] for line in block.replace("\\\n", " ").splitlines() if line.startswith("$ "))
+        yield from _typed(block)
+
+
+def _typed(block: str) -> Iterator[str]:
+    return (re.sub(r" +", " ", line[2:]) for line in block.replace("\\\n", " ").splitlines() if line.startswith("$ "))
 
 
 def spaces(page: Path) -> Iterator[tuple[Path, Path]]:
@@ -92,7 +122,7 @@ def run(command: str, folder: Path, more: Sequence[str] = ()) -> str:
 def load(pairs: Path, folder: Path) -> Aligned:
     """What stands in the folder of an aligned space, and in the pairs that it was made from."""
     asked = {name: value for name, value in read_card(folder)["asked"].items() if name not in {"pairs", "encoders"}}
-    settings = AlignSettings(**asked, pairs=str(pairs), name=folder.name, out=str(folder.parent))
+    settings = AlignSettings(**asked, pairs=str(pairs), name=folder.name, out=str(folder.parent), replace=True)
     found = open_alignment(settings)
     parts = found.divide()
     names, texts, pictures = ("train", "validation", "test"), {}, {}
@@ -210,7 +240,7 @@ def learn(
         patience=max(1, asked.patience * asked.evaluate_every // every),
     )
     with tempfile.TemporaryDirectory() as scratch:
-        return train_heads(heads, side, Objective(asked.loss), options, folder=Path(scratch), validate=validate)
+        return train_heads(heads, side, Objective(asked.loss), options, folder=Path(scratch), validate=validate, note=lambda _: None)
 
 
 def recalls(heads: Mapping[Modality, Head], side: FrozenVectors) -> dict[str, float]:

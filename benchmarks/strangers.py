@@ -1,7 +1,7 @@
 """Pictures, captions, and the space of two strangers, for docs/alignment.md: `python -m benchmarks.strangers FOLDER`.
 
-FOLDER gets pictures/*.png, pairs.jsonl (their names) and strangers.toml, which names a picture encoder and a text encoder that have never
-seen each other.
+FOLDER gets pictures/*.png, pairs.jsonl (their names), strangers.toml, which names a picture encoder and a text encoder that have never seen
+each other, and align.toml, what a small set needs to be told.
 
 emoji    OpenMoji's drawings (https://openmoji.org, CC BY-SA 4.0) by their names in Unicode's CLDR, as the package emoji has them (BSD);
          without flags, skin tones, and the male and female forms of a person. EfficientNet-Lite0 (ImageNet) and all-MiniLM-L6-v2.
@@ -41,6 +41,7 @@ name = "strangers"
 [image]
 {image}
 """
+_SMALL = "steps = 200\nevaluate_every = 10    # of the steps; more pairs need fewer looks\n"
 
 
 class Captioned(NamedTuple):
@@ -77,6 +78,7 @@ def write(folder: Path, world: Iterator[Captioned], count: int, space: str) -> i
         pairs.append(json.dumps({"text": text, "image": f"pictures/{name}.png"}, ensure_ascii=False))
     (folder / "pairs.jsonl").write_text("\n".join(pairs) + "\n", encoding="utf-8")
     (folder / "strangers.toml").write_text(space, encoding="utf-8")
+    (folder / "align.toml").write_text(_SMALL, encoding="utf-8")
     return len(pairs)
 
 
