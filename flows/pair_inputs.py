@@ -51,9 +51,7 @@ def prepared_inputs(stored: PairVectors, frame: pl.DataFrame, modality: Modality
                 _take(inputs, [*ready.ready, *ready.failures], objects)
     lost = [uri for uri, content in named.iter_rows() if content not in inputs]
     if lost:
-        raise PairsError(
-            f"{len(lost)} {modality} objects cannot be prepared any more, such as {lost[0]}; run again when they are back"
-        )
+        raise PairsError(f"{len(lost)} {modality} objects cannot be prepared any more, such as {lost[0]}; run again when they are back")
     return inputs
 
 
