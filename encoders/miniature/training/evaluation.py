@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encoders.miniature.captions import LANGUAGES, REALISE, Language, full_caption
 from encoders.miniature.draw import draw_picture, draw_sound
 from encoders.miniature.scenes import COLORS, SHAPES, SOUNDERS, WEATHERS, Scene, Thing, audible_key, is_held, sample, visible_key
+from encoders.miniature.synthesis import SAMPLES
 from encoders.miniature.training.meanings import facts_of_scene, facts_of_wording, fits, fits_by_ear
 from encoders.miniature.wording import Mention, Wording
 from encoders.spec import Encoder, Modality
@@ -37,7 +38,7 @@ TARGETS: Mapping[tuple[str, str], float] = {
     **{("short queries", language): 0.90 for language in LANGUAGES},
 }
 
-Embed = Callable[[Modality, Sequence[Any]], NDArray[np.float32]]  # captions, uint8 pictures or waves: unit vectors (n, d)
+Embed = Callable[[Modality, Any], NDArray[np.float32]]  # captions, uint8 pictures or waves: unit vectors (n, d)
 Figures = dict[str, dict[str, list[float]]]
 Vectors = dict[str, NDArray[np.float32]]
 
@@ -145,15 +146,20 @@ def fitting(query: Query, pool: Pool) -> NDArray[np.bool_]:
     """Which candidates the query fits: what it does not tell is left open."""
     told = np.array([facts_of_wording(query.wording, whole=False)], np.int8)
     scenes = np.array([facts_of_scene(scene) for scene in pool.scenes], np.int8)
-    return (fits_by_ear if query.modality == "audio" else fits)(told, scenes)[0]
+    found: NDArray[np.bool_] = (fits_by_ear if query.modality == "audio" else fits)(told, scenes)[0]
+    return found
 
 
 def shipped_way(weights: Path) -> Embed:
     """Embedding by the encoders that a table is made with, from a folder with clip/ and audio/."""
     from encoders import registry
 
-    where: dict[Modality, tuple[str, str]] = {"text": ("clip-text", "clip"), "image": ("clip-image", "clip"), "audio": ("ast", "audio")}
-    encoders = {m: registry.build(registry.describe(name, str(weights / folder)), dtype="float32") for m, (name, folder) in where.items()}
+    specs = {
+        "text": registry.describe("clip-text", str(weights / "clip")),
+        "image": registry.describe("clip-image", str(weights / "clip")),
+        "audio": registry.describe("ast", str(weights / "audio"), window_samples=SAMPLES),
+    }
+    encoders = {modality: registry.build(spec, dtype="float32") for modality, spec in specs.items()}
     return lambda modality, media: _vectors(encoders[modality], media)
 
 

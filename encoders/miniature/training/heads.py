@@ -55,7 +55,7 @@ class Helpers(nn.Module):
 def _attributes(logits: Tensor, facts: Tensor) -> Tensor:
     losses = [
         functional.cross_entropy(z, facts[:, i], ignore_index=UNTOLD, reduction="sum") / len(facts)
-        for i, z in enumerate(logits.split(CLASSES, 1))
+        for i, z in enumerate(torch.split(logits, list(CLASSES), 1))
     ]
     return torch.stack(losses).mean()
 

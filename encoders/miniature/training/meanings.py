@@ -54,10 +54,8 @@ def fits(told: Facts, scenes: Facts) -> NDArray[np.bool_]:
     Where a caption does not tell how its things stand, they may stand either way.
     """
     straight, crossed = _things(told, scenes), _things(told[:, [3, 4, 5, 0, 1, 2, 6, 7]], scenes)
-    placed = (told[:, None, AXIS] > 0) & _agrees(told, scenes, AXIS)
-    single = (told[:, None, AXIS] == 0) & _agrees(told, scenes, AXIS)
-    matched = (straight & (placed | single)) | ((straight | crossed) & (told[:, None, AXIS] == UNTOLD))
-    return matched & _agrees(told, scenes, WEATHER)
+    matched = straight | (crossed & (told[:, None, AXIS] == UNTOLD))
+    return matched & _agrees(told, scenes, AXIS) & _agrees(told, scenes, WEATHER)
 
 
 def fits_by_ear(told: Facts, scenes: Facts) -> NDArray[np.bool_]:
@@ -101,4 +99,5 @@ def _things(told: Facts, scenes: Facts) -> NDArray[np.bool_]:
 
 def _agrees(told: Facts, scenes: Facts, place: int) -> NDArray[np.bool_]:
     said = told[:, None, place]
-    return (said == UNTOLD) | (said == scenes[None, :, place])
+    agreed: NDArray[np.bool_] = (said == UNTOLD) | (said == scenes[None, :, place])
+    return agreed

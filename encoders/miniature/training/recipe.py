@@ -45,7 +45,7 @@ class Recipe:
     text_layers: int = 3
     heads: int = 4
     dimension: int = 128
-    steps: int = 3_200
+    steps: int = 5_000
     warm_up: int = 100
     cooling: int = 1_000
     rate: float = 2e-3

@@ -41,7 +41,7 @@ def train_tokenizer(captions: Iterable[str]) -> Any:
     words.add_special_tokens([START, END])
     ends = [(name, words.token_to_id(name)) for name in (START, END)]
     words.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", pair=f"{START} $A $B {END}", special_tokens=ends)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=words,
         bos_token=START,
         eos_token=END,

@@ -46,16 +46,26 @@ class Miniature(nn.Module):
 
         super().__init__()
         self.heads = recipe.heads
-        sizes = {"hidden_size": recipe.width, "intermediate_size": recipe.hidden, "num_attention_heads": recipe.heads, "hidden_act": "gelu"}
+        sizes: dict[str, Any] = {
+            "hidden_size": recipe.width,
+            "intermediate_size": recipe.hidden,
+            "num_attention_heads": recipe.heads,
+            "hidden_act": "gelu",
+        }
         ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-        words = {"vocab_size": len(tokenizer), "max_position_embeddings": LENGTH, "num_hidden_layers": recipe.text_layers, **ends}
-        look = {"image_size": PIXELS, "patch_size": PATCH, "num_hidden_layers": recipe.layers}
-        shared = {"projection_dim": recipe.dimension}
+        words: dict[str, Any] = {
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": LENGTH,
+            "num_hidden_layers": recipe.text_layers,
+            **ends,
+        }
+        look: dict[str, Any] = {"image_size": PIXELS, "patch_size": PATCH, "num_hidden_layers": recipe.layers}
+        shared: dict[str, Any] = {"projection_dim": recipe.dimension}
         config = CLIPConfig(text_config={**sizes, **words, **shared}, vision_config={**sizes, **look, **shared}, **shared)
         self.clip: Any = CLIPModel(config)
-        still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        stride = {"patch_size": SOUND_PATCH, "frequency_stride": SOUND_PATCH, "time_stride": SOUND_PATCH}
-        hears = {"max_length": FRAMES, "num_mel_bins": BANDS, "num_hidden_layers": recipe.layers}
+        still: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        stride: dict[str, Any] = {"patch_size": SOUND_PATCH, "frequency_stride": SOUND_PATCH, "time_stride": SOUND_PATCH}
+        hears: dict[str, Any] = {"max_length": FRAMES, "num_mel_bins": BANDS, "num_hidden_layers": recipe.layers}
         self.ast: Any = ASTModel(ASTConfig(**sizes, **still, **stride, **hears))
         self.head = nn.Linear(recipe.width, recipe.dimension, bias=False)
 
@@ -119,7 +129,7 @@ class Miniature(nn.Module):
             image_std=[PICTURE_STD] * 3,
             do_convert_rgb=True,
         ).save_pretrained(folder / "clip")
-        ASTFeatureExtractor(
+        ASTFeatureExtractor(  # type: ignore[no-untyped-call]
             feature_size=1,
             num_mel_bins=BANDS,
             max_length=FRAMES,
