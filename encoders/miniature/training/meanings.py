@@ -55,7 +55,8 @@ def fits(told: Facts, scenes: Facts) -> NDArray[np.bool_]:
     """
     straight, crossed = _things(told, scenes), _things(told[:, [3, 4, 5, 0, 1, 2, 6, 7]], scenes)
     matched = straight | (crossed & (told[:, None, AXIS] == UNTOLD))
-    return matched & _agrees(told, scenes, AXIS) & _agrees(told, scenes, WEATHER)
+    fitting: NDArray[np.bool_] = matched & _agrees(told, scenes, AXIS) & _agrees(told, scenes, WEATHER)
+    return fitting
 
 
 def fits_by_ear(told: Facts, scenes: Facts) -> NDArray[np.bool_]:
