@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from benchmarks import alignment_figures as figures
 from encoders.align import heads as head_files
 from encoders.align.frozen import FrozenVectors
 from encoders.align.heads import Head
@@ -143,6 +142,8 @@ def load(pairs: Path, folder: Path) -> Aligned:
 
 def draw(space: Aligned, images: Path) -> dict[str, Any]:
     """All figures into a folder; the numbers that the page states."""
+    from benchmarks import alignment_figures as figures  # matplotlib, which only figures need
+
     untrained = make_heads(_bases(space), space.settings.dimension, space.settings.head, space.settings.hidden, (), space.settings.seed)
     bare = {m: head.calibrated(None) for m, head in space.heads.items()}
     stages = {"untrained heads": untrained, "trained": bare, "trained and calibrated": space.heads}
