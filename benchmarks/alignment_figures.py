@@ -84,7 +84,7 @@ def sizes(found: Mapping[str, Mapping[int, Sequence[float]]], chance: float, pat
             ax.plot([count] * len(series[count]), series[count], "o", ms=3, color=colour, alpha=0.6)
     ax.axhline(chance, color=GREY, ls=":", lw=1)
     ax.annotate(
-        "chance", (min(min(series) for series in found.values()), chance), xytext=(0, 3), textcoords="offset points", color="#666666"
+        "chance, @10", (min(min(series) for series in found.values()), chance), xytext=(0, 3), textcoords="offset points", color="#666666"
     )
     ax.set(xscale="log", xlabel="pairs learned from", ylabel="recall", ylim=(0, 1.02))
     counts = sorted({count for series in found.values() for count in series})
