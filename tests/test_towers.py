@@ -18,7 +18,7 @@ from fixed_weights import media
 from safetensors.torch import load_file
 
 from encoders import registry
-from encoders.align import grad_cache, towers
+from encoders.align import grad_cache, tower_folder, towers
 from encoders.align.heads import Head
 from encoders.align.objective import Objective
 from encoders.align.towers import Tower
@@ -100,7 +100,7 @@ def test_a_tower_gives_the_encoder_s_vectors_before_anything_is_trained(spec: Sp
 def test_a_saved_tower_is_a_checkpoint_that_describes_itself_and_gives_the_trained_vectors(spec: Spec, tmp_path: Path) -> None:
     tower = towers.tower(spec, "last:1")
     _shake(tower)
-    saved = towers.save(tower, tmp_path / "trained")
+    saved = tower_folder.save(tower, tmp_path / "trained")
     again = registry.describe(spec.encoder, str(tmp_path / "trained"))
     assert again == saved
     assert replace(again, weights="", digest="") == replace(spec, weights="", digest="")
@@ -116,7 +116,7 @@ def test_a_saved_tower_is_a_checkpoint_that_describes_itself_and_gives_the_train
 def test_transformers_itself_reads_a_saved_tower(tmp_path: Path) -> None:
     tower = towers.tower(_spec("vit", "vit", tmp_path))
     _shake(tower)
-    towers.save(tower, tmp_path / "trained")
+    tower_folder.save(tower, tmp_path / "trained")
     model = hf.AutoModel.from_pretrained(tmp_path / "trained")
     pixels = tower.encoder.pixels(_inputs(tower)["patches"], tower.model)  # type: ignore[attr-defined]
     with torch.no_grad():
@@ -130,18 +130,18 @@ def test_both_halves_of_one_checkpoint_are_saved_as_one(tmp_path: Path) -> None:
     trained: dict[Modality, Tower] = {"text": towers.tower(text), "image": towers.tower(image), "audio": towers.tower(sound)}
     for tower in trained.values():
         _shake(tower)
-    saved = towers.save_all(trained, tmp_path / "trained")
+    saved = tower_folder.save_all(trained, tmp_path / "trained")
     assert [Path(saved[m].weights).name for m in trained] == ["text-image", "text-image", "audio"]
     for modality, tower in trained.items():
         np.testing.assert_allclose(_plain(saved[modality]), _unit(tower), atol=1e-5)
     with pytest.raises(EncoderError, match="2 checkpoints"):
-        towers.save_all(trained, tmp_path / "one", subfolders=False)
+        tower_folder.save_all(trained, tmp_path / "one", subfolders=False)
 
 
 def test_a_saved_half_leaves_the_other_half_as_it_was(tmp_path: Path) -> None:
     text = towers.tower(_spec("clip-text", "clip", tmp_path))
     _shake(text)
-    towers.save(text, tmp_path / "trained")
+    tower_folder.save(text, tmp_path / "trained")
     image = registry.describe("clip-image", str(tmp_path / "trained"))
     assert np.array_equal(_plain(image), _plain(_spec("clip-image", "clip", tmp_path)))
 
@@ -153,7 +153,7 @@ def test_models_of_sentence_transformers_are_saved_with_their_dense_layers_and_p
     assert _names(tower) >= {"model.1.0.weight", "model.1.2.weight"}
     tower = towers.tower(tower.spec, "last:1")
     _shake(tower)
-    again = towers.save(tower, tmp_path / "trained")
+    again = tower_folder.save(tower, tmp_path / "trained")
     assert again == registry.describe("bert", str(tmp_path / "trained"))
     np.testing.assert_allclose(_plain(again), _unit(tower), atol=1e-5)
     assert np.abs(_plain(again) - _plain(tower.spec)).max() > 1e-2
@@ -161,9 +161,9 @@ def test_models_of_sentence_transformers_are_saved_with_their_dense_layers_and_p
 
 def test_saving_again_replaces_the_folder_as_a_whole_and_gives_the_same_bytes(tmp_path: Path) -> None:
     tower = towers.tower(_spec("bert", "bert", tmp_path))
-    first = towers.save(tower, tmp_path / "trained")
+    first = tower_folder.save(tower, tmp_path / "trained")
     (tmp_path / "trained" / "stale.safetensors").write_bytes(b"")
-    assert towers.save(tower, tmp_path / "trained") == first
+    assert tower_folder.save(tower, tmp_path / "trained") == first
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -172,7 +172,7 @@ def test_numbers_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     with torch.no_grad():
         next(tower.parameters())[...] = torch.nan
     with pytest.raises(EncoderError, match="not finite"):
-        towers.save(tower, tmp_path / "trained")
+        tower_folder.save(tower, tmp_path / "trained")
     assert not (tmp_path / "trained").exists()
 
 
@@ -277,7 +277,7 @@ def test_a_fresh_checkpoint_is_made_of_configuration_and_seed_alone(kind: str, t
     source.mkdir()
     old = registry.describe(family, str(maker(source)))
     (source / "model.safetensors").write_bytes(b"never read")
-    first, same, other = (towers.fresh(source, tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    first, same, other = (tower_folder.fresh(source, tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     new, twin, unlike = (registry.describe(family, str(folder)) for folder in (first, same, other))
     assert new.digest == twin.digest != unlike.digest
     assert replace(new, weights="", digest="") == replace(old, weights="", digest="")
@@ -288,7 +288,7 @@ def test_a_fresh_clip_s_text_half_begins_as_transformers_begins_it(tmp_path: Pat
     source = tmp_path / "source"
     source.mkdir()
     tiny_checkpoints.clip(source)
-    tower = towers.tower(registry.describe("clip-text", str(towers.fresh(source, tmp_path / "new", seed=4))))
+    tower = towers.tower(registry.describe("clip-text", str(tower_folder.fresh(source, tmp_path / "new", seed=4))))
     torch.manual_seed(4)
     wanted = hf.CLIPModel(hf.CLIPConfig.from_pretrained(source)).state_dict()
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in tower.model.state_dict().items())
@@ -298,8 +298,8 @@ def test_a_fresh_ast_may_have_a_head_of_another_dimension(tmp_path: Path) -> Non
     source = tmp_path / "source"
     source.mkdir()
     tiny_checkpoints.ast(source, head=False)
-    assert registry.describe("ast", str(towers.fresh(source, tmp_path / "new", dimension=20))).dimension == 20
-    assert registry.describe("ast", str(towers.fresh(source, tmp_path / "none"))).dimension == 32
+    assert registry.describe("ast", str(tower_folder.fresh(source, tmp_path / "new", dimension=20))).dimension == 20
+    assert registry.describe("ast", str(tower_folder.fresh(source, tmp_path / "none"))).dimension == 32
 
 
 def test_refusals_say_what_to_do(tmp_path: Path) -> None:
@@ -314,6 +314,6 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="changed"):
         towers.tower(replace(made, digest="0" * 64))
     with pytest.raises(EncoderError, match=r"no config\.json"):
-        towers.fresh(tmp_path / "nothing", tmp_path / "new")
+        tower_folder.fresh(tmp_path / "nothing", tmp_path / "new")
     with pytest.raises(EncoderError, match="only an AST"):
-        towers.fresh(Path(made.weights), tmp_path / "new", dimension=5)
+        tower_folder.fresh(Path(made.weights), tmp_path / "new", dimension=5)

@@ -8,22 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Linear, Module
 
+from encoders.align.towers import Tower, seeded
 from encoders.audio import HEAD
 from encoders.bert import HALVED
 from encoders.errors import EncoderError
 from encoders.pretrained import quiet, read_model
 from encoders.spec import Modality, Spec
 from encoders.weights import MODULE_WEIGHTS, digest, locate, module_folders, read_json
-
-if TYPE_CHECKING:
-    from encoders.align.towers import Tower
 
 # Of a checkpoint's files these say how to prepare media; weights and a model's card are not copied.
 _COPIED = frozenset({".json", ".txt", ".model", ".jinja"})
@@ -225,11 +223,3 @@ def _appearing(folder: Path) -> Iterator[Path]:
         beside.replace(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's generator seeded within, and as it was afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -4,9 +4,9 @@
 
     text = tower(spec, "last:2")             # takes what the encoder's `prepare` makes, stacked; gives vectors (n, d) with gradients
     …                                        # training.train({"text": text, …}, …)
-    spec = save(text, folder)                # a folder that registry.describe reads like any other
+    spec = tower_folder.save(text, folder)   # a folder that registry.describe reads like any other
 
-Training from scratch begins with `fresh`, which writes a checkpoint of random weights.
+Training from scratch begins with `tower_folder.fresh`, which writes a checkpoint of random weights.
 """
 
 from __future__ import annotations
@@ -22,15 +22,12 @@ from torch.nn import Module, ModuleList
 
 from encoders import registry
 from encoders.align.heads import Head
-from encoders.align.tower_folder import fresh, save, save_all, seeded
 from encoders.errors import EncoderError
 from encoders.pooling import normalise
 from encoders.pretrained import Pretrained
 from encoders.spec import Spec
 from encoders.stacking import alone, stack
 from encoders.weights import locate, verify
-
-__all__ = ["FAMILIES", "HeadedTower", "Tower", "blocks", "fresh", "parse_train", "save", "save_all", "tower"]
 
 FAMILIES = ("clip-text", "clip-image", "vit", "bert", "ast")
 
@@ -199,3 +196,11 @@ def _cut_behind(block: Module) -> Iterator[None]:
 
 def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's generator seeded within, and as it was afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
