@@ -44,9 +44,11 @@ def test_every_command_of_the_page_runs_and_the_space_that_it_makes_answers(walk
 
 
 @pytest.mark.slow
-def test_two_strangers_of_different_dimension_find_each_others_unseen_items_after_heads_are_trained(walked: dict[str, str]):
-    (pairs, space), *_ = guide.spaces(guide.PAGE)
-    aligned = guide.load(Path(walked["home"]) / pairs, Path(walked["home"]) / space)
+def test_two_strangers_of_different_dimension_find_each_others_unseen_items_after_heads_are_trained(
+    walked: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(walked["home"])  # the card names the encoders as they were typed
+    aligned = guide.load(*next(guide.spaces(guide.PAGE)))
     test = len(aligned.texts["test"])
     trained = guide.told(aligned.rows("test", aligned.heads))
     assert test >= 10
@@ -55,9 +57,9 @@ def test_two_strangers_of_different_dimension_find_each_others_unseen_items_afte
 
 
 @pytest.mark.slow
-def test_no_picture_of_the_test_side_was_learned_from(walked: dict[str, str]):
-    (pairs, space), *_ = guide.spaces(guide.PAGE)
-    aligned = guide.load(Path(walked["home"]) / pairs, Path(walked["home"]) / space)
+def test_no_picture_of_the_test_side_was_learned_from(walked: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(walked["home"])  # the card names the encoders as they were typed
+    aligned = guide.load(*next(guide.spaces(guide.PAGE)))
     learned = {path.read_bytes() for path in aligned.pictures["train"]}
     assert not learned & {path.read_bytes() for side in ("validation", "test") for path in aligned.pictures[side]}
 
