@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def draw_world(folder: Path, recipe: Recipe) -> None:
     """Write what the recipe draws into the folder, chunk by chunk; chunks that stand there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     chunks = range(recipe.pairs // recipe.pairs_per_chunk)
-    with ProcessPoolExecutor(recipe.workers) as pool:
+    # Not forked: whoever calls this may hold threads, and LanceDB's do not survive a fork.
+    with ProcessPoolExecutor(recipe.workers, mp_context=get_context("spawn")) as pool:
         sounds = pool.submit(_draw_sounds, folder, recipe)
         list(pool.map(partial(_draw_chunk, folder, recipe), chunks))
         sounds.result()
