@@ -20,10 +20,10 @@ from encoders import registry
 from encoders.errors import EncoderError
 from encoders.miniature.captions import LANGUAGES
 from encoders.miniature.draw import draw_picture, draw_sound
+from encoders.miniature.phrasing import phrase
 from encoders.miniature.scenes import Scene, Thing, audible_key, is_held, sample, visible_key
 from encoders.miniature.training import evaluation, material
 from encoders.miniature.training.meanings import facts_of_scene, facts_of_wording, fits, fits_by_ear
-from encoders.miniature.training.phrasing import phrase
 from encoders.miniature.training.recipe import Recipe
 from encoders.miniature.training.towers import Miniature
 from encoders.miniature.training.train import TrainingError, factor, train_miniature

@@ -8,8 +8,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from encoders.miniature import chinese, english
+from encoders.miniature.phrasing import phrase
 from encoders.miniature.scenes import Scene
-from encoders.miniature.wording import Wording, full, heard, seen, varied
+from encoders.miniature.wording import Wording, full, heard, seen
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -24,7 +25,7 @@ def full_caption(scene: Scene, language: Language, rng: np.random.Generator) -> 
 
 def varied_caption(scene: Scene, language: Language, rng: np.random.Generator) -> str:
     """One of many ways to tell some of the scene, as training draws them: "the sound of a dog and a small bell", "rain"."""
-    return REALISE[language](varied(scene, rng), rng)
+    return REALISE[language](phrase(scene, rng)[0], rng)
 
 
 def seen_caption(scene: Scene, language: Language, rng: np.random.Generator) -> str:

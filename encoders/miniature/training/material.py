@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from encoders.miniature.captions import LANGUAGES, REALISE
 from encoders.miniature.draw import draw_picture
+from encoders.miniature.phrasing import phrase
 from encoders.miniature.pictures import PIXELS
 from encoders.miniature.scenes import SIZES, SOUNDERS, WEATHERS, Scene, World, sample, twin
 from encoders.miniature.sounds import WEATHERS as SKIES
 from encoders.miniature.synthesis import RATE, SAMPLES, Wave, noise, normalized
 from encoders.miniature.training.meanings import facts_of_scene, facts_of_wording, in_order
-from encoders.miniature.training.phrasing import phrase
 from encoders.miniature.voices import voice
 from encoders.spectrogram import kaldi_fbank
 

@@ -1,4 +1,4 @@
-"""What training says of a scene: everything, some of everything, or as little as people type into a search box."""
+"""What may be said of a scene, as training draws it: everything, some of everything, or as little as people type into a search box."""
 
 from __future__ import annotations
 
