@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from encoders.align.frozen import FrozenVectors
 from encoders.miniature import captions, draw, scenes
 from encoders.spaces import load_space
 from encoders.spec import Encoder, Space
-from encoders.stacking import stack
+from encoders.stacking import encoded
 
 
 def main() -> None:
@@ -43,19 +44,15 @@ def drawn(space: Space, seed: int, count: int) -> FrozenVectors:
     encoders = {modality: registry.build(spec, dtype="float32") for modality, spec in space.encoders.items()}
     vectors = {
         "text": vectors_of(encoders["text"], texts),
-        "image": vectors_of(encoders["image"], [draw.draw_picture(scene, seeds[number]) for number, scene in enumerate(some)]),
-        "audio": vectors_of(encoders["audio"], [draw.draw_sound(some[number], seeds[number]) for number in heard]),
+        "image": vectors_of(encoders["image"], (draw.draw_picture(scene, seeds[number]) for number, scene in enumerate(some))),
+        "audio": vectors_of(encoders["audio"], (draw.draw_sound(some[number], seeds[number]) for number in heard)),
     }
     return FrozenVectors(vectors, {"text": np.arange(2 * count), "image": np.tile(np.arange(count), 2), "audio": np.tile(sounds, 2)})
 
 
-def vectors_of(encoder: Encoder, media: list[Any], batch: int = 64) -> np.ndarray:
-    """Vectors (n, d), a batch at a time."""
-    found = []
-    for low in range(0, len(media), batch):
-        inputs = [encoder.prepare(medium) for medium in media[low : low + batch]]
-        found.append(encoder.encode(stack({name: [one[name] for one in inputs] for name in inputs[0]}, range(len(inputs)))))
-    return np.concatenate(found)
+def vectors_of(encoder: Encoder, media: Iterable[Any]) -> np.ndarray:
+    """Vectors (n, d) of media."""
+    return encoded(encoder, [encoder.prepare(medium) for medium in media])
 
 
 if __name__ == "__main__":

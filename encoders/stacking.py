@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from encoders.spec import Encoder
+
 
 def stack(inputs: Mapping[str, Sequence[np.ndarray]], rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
     """The batch of some rows, as `Encoder.encode` takes it.
@@ -34,6 +36,26 @@ def stack(inputs: Mapping[str, Sequence[np.ndarray]], rows: Sequence[int] | np.n
     return batch
 
 
+def together(prepared: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The batch of some segments, each as `Encoder.prepare` made it."""
+    return stack({name: [one[name] for one in prepared] for name in prepared[0]}, range(len(prepared)))
+
+
 def alone(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The batch of one segment."""
-    return stack({name: [array] for name, array in inputs.items()}, [0])
+    return together([inputs])
+
+
+def encoded(encoder: Encoder, prepared: Sequence[Mapping[str, np.ndarray]], batch: int = 64) -> np.ndarray:
+    """Vectors of many segments, float32 (n, dimension), in their order; encoded by size, so that little is padded."""
+    vectors = np.zeros((len(prepared), encoder.spec.dimension), np.float32)
+    order = by_size(prepared)
+    for low in range(0, len(order), batch):
+        rows = order[low : low + batch]
+        vectors[rows] = encoder.encode(together([prepared[row] for row in rows]))
+    return vectors
+
+
+def by_size(prepared: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Places of segments, those with the least to encode first: int64 (n,)."""
+    return np.argsort([sum(array.size for array in inputs.values()) for inputs in prepared], kind="stable")

@@ -10,7 +10,7 @@ import numpy as np
 from encoders.context import fitted
 from encoders.errors import MediumError
 from encoders.spec import Encoder
-from encoders.stacking import stack
+from encoders.stacking import by_size, together
 
 BATCH = 64
 
@@ -52,7 +52,7 @@ def embed_texts(encoder: Encoder, texts: Sequence[str], batch: int = BATCH) -> Q
         if not parts:
             failed[place] = "empty"
     vectors = np.zeros((len(prepared), encoder.spec.dimension), np.float32)
-    order = np.argsort([sum(array.size for array in inputs.values()) for inputs in prepared], kind="stable")  # little padding
+    order = by_size(prepared)
     for low in range(0, len(order), batch):
         for row, reason in _encode(encoder, prepared, order[low : low + batch], vectors):
             failed.setdefault(owner[row], reason)
@@ -62,7 +62,7 @@ def embed_texts(encoder: Encoder, texts: Sequence[str], batch: int = BATCH) -> Q
 def _encode(encoder: Encoder, prepared: Sequence[Inputs], rows: np.ndarray, vectors: np.ndarray) -> list[tuple[int, str]]:
     """Fill `vectors`; a batch that is refused is halved down to the rows that are to blame, which are returned with the reason."""
     try:
-        vectors[rows] = encoder.encode(stack({name: [prepared[row][name] for row in rows] for name in prepared[rows[0]]}, range(len(rows))))
+        vectors[rows] = encoder.encode(together([prepared[row] for row in rows]))
     except MediumError as problem:
         if len(rows) == 1:
             return [(int(rows[0]), problem.reason)]

@@ -12,7 +12,7 @@ import polars as pl
 
 from encoders.errors import MediumError
 from encoders.spec import Encoder
-from encoders.stacking import stack
+from encoders.stacking import encoded
 from tasks.pairs import PairsError, read_rows
 
 PLAIN = (".txt", ".text", "")
@@ -88,7 +88,7 @@ def encode_captions(
         group = texts[first : first + batch * GROUP]
         prepared = [one for text in group if (one := _prepared(encoders, text, left_out)) is not None]
         for name, encoder in encoders.items():
-            found[name].append(_encoded(encoder, [one[name] for one in prepared], batch))
+            found[name].append(encoded(encoder, [one[name] for one in prepared], batch))
         told(min(first + batch * GROUP, len(texts)), len(texts))
     vectors = {name: np.concatenate(parts) if parts else np.zeros((0, encoders[name].spec.dimension)) for name, parts in found.items()}
     return EncodedCaptions(vectors, dict(left_out))
@@ -112,13 +112,3 @@ def _prepared(encoders: Mapping[str, Encoder], text: str, left_out: Counter[str]
             left_out[f"{name}: {problem.reason if isinstance(problem, MediumError) else 'refused'}"] += 1
             return None
     return prepared
-
-
-def _encoded(encoder: Encoder, prepared: Sequence[Mapping[str, np.ndarray]], batch: int) -> np.ndarray:
-    """float32 (n, dimension), in order; encoded in order of length."""
-    vectors = np.zeros((len(prepared), encoder.spec.dimension), np.float32)
-    order = sorted(range(len(prepared)), key=lambda row: sum(array.size for array in prepared[row].values()))
-    for first in range(0, len(order), batch):
-        rows = order[first : first + batch]
-        vectors[rows] = encoder.encode(stack({name: [one[name] for one in prepared] for name in prepared[0]}, rows))
-    return vectors

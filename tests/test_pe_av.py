@@ -27,7 +27,6 @@ from encoders import registry
 from encoders.errors import EncoderError
 from encoders.pe_av_parts import TEXT_HEADS
 from encoders.spaces import load_space
-from encoders.stacking import stack
 from retrieval.query import Searcher
 
 ROOT = Path(__file__).parents[1]
@@ -99,8 +98,7 @@ def test_the_best_dtype_of_this_machine_keeps_the_vectors(name: str, folder: Pat
     found = []
     for dtype in ("float32", "auto"):
         encoder = registry.build(spec, dtype=dtype)
-        prepared = [encoder.prepare(medium) for medium in media(spec)[:4]]
-        found.append(encoder.encode(stack({key: [one[key] for one in prepared] for key in prepared[0]}, range(4))))
+        found.append(batch.vectors(encoder, media(spec)[:4]))
     assert (found[0] * found[1]).sum(1).min() > 0.999
 
 

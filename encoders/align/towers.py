@@ -26,7 +26,7 @@ from encoders.errors import EncoderError
 from encoders.pooling import normalise
 from encoders.pretrained import Pretrained
 from encoders.spec import Spec
-from encoders.stacking import alone, stack
+from encoders.stacking import alone, together
 from encoders.weights import locate, verify
 
 FAMILIES = ("clip-text", "clip-image", "vit", "bert", "ast")
@@ -61,7 +61,7 @@ class Tower(Module):
 
     def stacked(self, prepared: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
         """Inputs of a batch, of what `encoder.prepare` made of each medium."""
-        batch = stack({name: [one[name] for one in prepared] for name in prepared[0]}, range(len(prepared)))
+        batch = together(prepared)
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
     def train(self, mode: bool = True) -> Tower:

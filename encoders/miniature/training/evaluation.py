@@ -19,7 +19,7 @@ from encoders.miniature.scenes import COLORS, SHAPES, SOUNDERS, WEATHERS, Scene,
 from encoders.miniature.synthesis import SAMPLES
 from encoders.miniature.training.meanings import facts_of_scene, facts_of_wording, fits, fits_by_ear
 from encoders.miniature.wording import Mention, Wording
-from encoders.spec import Encoder, Modality
+from encoders.spec import Modality
 
 SEED = 20_261_124
 CANDIDATES = 1000
@@ -153,6 +153,7 @@ def fitting(query: Query, pool: Pool) -> NDArray[np.bool_]:
 def shipped_way(weights: Path) -> Embed:
     """Embedding by the encoders that a table is made with, from a folder with clip/ and audio/."""
     from encoders import registry
+    from encoders.stacking import encoded
 
     specs = {
         "text": registry.describe("clip-text", str(weights / "clip")),
@@ -160,17 +161,7 @@ def shipped_way(weights: Path) -> Embed:
         "audio": registry.describe("ast", str(weights / "audio"), window_samples=SAMPLES),
     }
     encoders = {modality: registry.build(spec, dtype="float32") for modality, spec in specs.items()}
-    return lambda modality, media: _vectors(encoders[modality], media)
-
-
-def _vectors(encoder: Encoder, media: Sequence[Any], batch: int = 50) -> NDArray[np.float32]:
-    from encoders.stacking import stack
-
-    parts = []
-    for start in range(0, len(media), batch):
-        prepared = [encoder.prepare(medium) for medium in media[start : start + batch]]
-        parts.append(encoder.encode(stack({name: [one[name] for one in prepared] for name in prepared[0]}, range(len(prepared)))))
-    return np.concatenate(parts)
+    return lambda modality, media: encoded(encoders[modality], [encoders[modality].prepare(medium) for medium in media])
 
 
 def _first_answerable(form: str, count: int, pools: Mapping[str, Pool], rng: np.random.Generator) -> list[Query]:
