@@ -38,7 +38,7 @@ import torch
 
 from encoders.align import bridge, towers
 from encoders.align.bridge import How, Side
-from encoders.align.frozen import FrozenVectors, OnVectors
+from encoders.align.frozen import FrozenVectors, OnVectors, unit
 from encoders.align.heads import Head
 from encoders.align.objective import Objective
 from encoders.align.training import Options, train
@@ -204,7 +204,7 @@ def of_towers(world: Mapping[str, Sequence[Scene]]) -> tuple[Features, Features]
             some = _drawn(draw, world[name][first : first + BATCH], name, first)
             with torch.no_grad():
                 parts.append(of(tower.stacked([tower.encoder.prepare(medium) for medium in some])).numpy())
-        return _unit(np.concatenate(parts))
+        return unit(np.concatenate(parts)).astype(np.float32)
 
     return (
         {name: states(image, draw_picture, seen, name) for name in ("A", "paired", "tested")},
@@ -258,7 +258,7 @@ def _pooled(cut: Callable[[str], np.ndarray], names: tuple[str, ...], cells: Seq
     mean = first.mean(0)
     _, lengths, components = np.linalg.svd(first - mean, full_matrices=False)
     scaled = components[:STATES].T / (lengths[:STATES] + 1e-3 * lengths[0])
-    return {name: _unit((rows - mean) @ scaled) for name, rows in found.items()}
+    return {name: unit((rows - mean) @ scaled).astype(np.float32) for name, rows in found.items()}
 
 
 Dictionary = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -276,12 +276,12 @@ def _dictionary(patches: np.ndarray, rng: np.random.Generator) -> Dictionary:
         nearest = cosines.argmax(1)
         sums = np.zeros_like(dictionary)
         np.add.at(sums, nearest, white * cosines[np.arange(len(white)), nearest][:, None])
-        dictionary = np.where(np.linalg.norm(sums, axis=1, keepdims=True) > 1e-6, _unit(sums), dictionary)
+        dictionary = np.where(np.linalg.norm(sums, axis=1, keepdims=True) > 1e-6, unit(sums), dictionary)
     return made[0], made[1], dictionary
 
 
 def _whitened(patches: np.ndarray, made: Dictionary) -> np.ndarray:
-    return _unit((patches - made[0]) @ made[1])
+    return unit((patches - made[0]) @ made[1]).astype(np.float32)
 
 
 def _hashed(texts: Sequence[Sequence[str]], seed: str) -> np.ndarray:
@@ -290,11 +290,7 @@ def _hashed(texts: Sequence[Sequence[str]], seed: str) -> np.ndarray:
         for token in tokens:
             number = zlib.crc32(f"{seed}{token}".encode())
             row[number % HASHED] += 1 if number >> 20 & 1 else -1
-    return _unit(rows)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    return unit(rows).astype(np.float32)
 
 
 def on(head: Head, rows: np.ndarray) -> np.ndarray:

@@ -27,6 +27,11 @@ def devices() -> tuple[str, ...]:
     return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
 
 
+def chosen(device: str) -> tuple[str, ...]:
+    """The devices that a setting means: every one for "auto", best first, or the one that it names."""
+    return devices() if device == "auto" else (device,)
+
+
 def dtypes(device: str, dtype: str = "auto") -> tuple[str, ...]:
     """Names of the dtypes to try on a device, best first.
 

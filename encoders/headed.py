@@ -13,6 +13,7 @@ from encoders.align import head_file
 from encoders.errors import EncoderError
 from encoders.pretrained import Pretrained
 from encoders.spec import Encoder, Spec
+from encoders.weights import place
 
 if TYPE_CHECKING:
     from encoders.align.heads import Head
@@ -32,7 +33,7 @@ def spec_of(base: Spec, weights: str) -> Spec:
     ------
     EncoderError : there is no such file, it holds no head, or one for other vectors than the base's.
     """
-    file = head_file.read(head_file.locate(weights))
+    file = head_file.read(place(weights))
     _refuse_other(file.path, file.form.base_dimension, base)
     if file.base and file.base != head_file.base_of(base):
         raise EncoderError(
@@ -110,7 +111,7 @@ class Headed:
 
     def _read(self) -> head_file.HeadFile:
         """The head's file, if it still is what the spec was made from."""
-        file = head_file.read(head_file.locate(self.spec.head["weights"]), self.spec.head["digest"])
+        file = head_file.read(place(self.spec.head["weights"]), self.spec.head["digest"])
         _refuse_other(file.path, file.form.base_dimension, self.spec.base)
         if file.form.dimension != self.spec.dimension:
             raise EncoderError(f"the head {file.path} gives vectors of {file.form.dimension} numbers, its spec says {self.spec.dimension}")

@@ -150,6 +150,11 @@ def build(spec: Spec, device: str = "cpu", dtype: str = "auto") -> Encoder:
     return Headed(encoder, spec) if spec.head else encoder
 
 
+def check(spec: Spec) -> None:
+    """EncoderError for what is certainly missing before any work, such as a key or a head's file, where the encoder can tell."""
+    getattr(build(spec), "check", lambda: None)()
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """EncoderError for an option that the family does not have, or of another type than its default."""
     allowed = dict(inspect.signature(find(name).describe).parameters)

@@ -19,16 +19,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from encoders import headed, registry
 from encoders.errors import EncoderError
 from encoders.spec import MODALITIES, Modality, Space, Spec
-from encoders.weights import PACKAGE
+from encoders.weights import PACKAGE, place
 
-SPACES = {"miniature": "miniature/space.toml"}
+SPACES = {"miniature": "package:miniature/space.toml"}
 
 Sections = dict[Modality, dict[str, Any]]
 
@@ -46,8 +45,9 @@ def load_space(name_or_path: str) -> Space:
         encoders differ in dimension, or one embeds another modality than its section says.
     """
     path = _find(name_or_path)
+    name, sections = _read(path)
     try:
-        return Space(_read(path)[0], load_encoders(name_or_path))
+        return Space(name, _described(path, sections))
     except ValueError as problem:
         raise EncoderError(f"{path}: {problem}") from problem
 
@@ -58,7 +58,7 @@ def load_encoders(name_or_path: str) -> dict[Modality, Spec]:
     Parameters and errors are those of `load_space`.
     """
     path = _find(name_or_path)
-    return {modality: _describe(path, modality, section) for modality, section in _read(path)[1].items()}
+    return _described(path, _read(path)[1])
 
 
 def anchored(name_or_path: str) -> Sections:
@@ -74,9 +74,7 @@ def sections_of(name_or_path: str) -> Sections:
 
 
 def _find(name_or_path: str) -> Path:
-    if name_or_path in SPACES:
-        return Path(str(files("encoders").joinpath(SPACES[name_or_path])))
-    path = Path(name_or_path).expanduser()
+    path = place(SPACES.get(name_or_path, name_or_path))
     if path.is_file():
         return path
     hint = registry.nearest(name_or_path, [*SPACES])
@@ -102,6 +100,10 @@ def _section(path: Path, modality: Modality, section: Any) -> dict[str, Any]:
     if not isinstance(section, dict) or not isinstance(section.get("encoder"), str):
         raise EncoderError(f'{path}: [{modality}] names no encoder; write encoder = "…", one of {", ".join(registry.names())}')
     return section
+
+
+def _described(path: Path, sections: Sections) -> dict[Modality, Spec]:
+    return {modality: _describe(path, modality, section) for modality, section in sections.items()}
 
 
 def _describe(path: Path, modality: Modality, section: Mapping[str, Any]) -> Spec:

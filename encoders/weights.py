@@ -154,15 +154,19 @@ def _file_digest(path: Path, _size: int, _modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def place(weights: str) -> Path:
+    """Where a file or folder is, as spaces name it: "package:…" among those that ship with this project, or a path."""
+    if weights.startswith(PACKAGE):
+        return Path(str(files("encoders").joinpath(weights.removeprefix(PACKAGE))))
+    return Path(weights).expanduser()
+
+
 def _locate(weights: str, revision: str) -> Path:
     if revision:
         return _fetch(weights, revision)
     if not weights:
         raise EncoderError("no weights were named; give a folder, a hub id with its revision, or package:miniature/clip")
-    if weights.startswith(PACKAGE):
-        folder = Path(str(files("encoders").joinpath(weights.removeprefix(PACKAGE))))
-    else:
-        folder = Path(weights).expanduser()
+    folder = place(weights)
     if folder.is_dir():
         return folder
     hint = f"; if {weights} is a hub id, name its revision too (the commit, 40 hex digits)" if _HUB_ID.fullmatch(weights) else ""

@@ -32,7 +32,7 @@ def open_alignment(settings: AlignSettings) -> Alignment:
     _refuse_encoders(alignment)
     _refuse_metric(settings.metric, pairs)
     for modality in pairs.modalities:
-        getattr(registry.build(specs[modality]), "check", lambda: None)()
+        registry.check(specs[modality])
     if (alignment.folder / space_folder.SPACE).exists() and not settings.replace:
         _refuse_another(alignment)
     return alignment

@@ -284,7 +284,7 @@ class Alignment:
             metric=asked.metric,
             patience=asked.patience,
             checkpoint_every=asked.checkpoint_every,
-            device=hardware.devices()[0] if asked.device == "auto" else asked.device,
+            device=hardware.chosen(asked.device)[0],
         )
 
     def _training_folder(self) -> Path:

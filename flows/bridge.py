@@ -14,14 +14,16 @@ import torch
 
 from encoders import hardware, registry
 from encoders.align import bridge as bridges
-from encoders.align import head_file, space_folder
 from encoders.align import heads as head_files
+from encoders.align import space_folder
 from encoders.align.bridge import How, Side
 from encoders.align.heads import Head
 from encoders.spaces import Sections, anchored, load_space
 from encoders.spec import Modality, Space
+from encoders.weights import place
 from flows.settings import BridgeSettings, SettingsError
 from retrieval import ranking
+from storage import batches
 from storage import table as tables
 from storage.replace import scan
 from tasks.captions import EncodedCaptions, encode_captions, read_captions
@@ -123,8 +125,7 @@ def _memory(settings: BridgeSettings, database: str, space: Space, modalities: t
             f"{space.generation}; a memory must be embedded with that very space"
         )
     wanted = ", ".join(tables.literal(modality) for modality in modalities)
-    batches = scan(table.to_lance(), ["vector"], f"modality IN ({wanted})").to_batches()
-    parts = [batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, space.dimension) for batch in batches]
+    parts = [batches.vectors(batch) for batch in scan(table.to_lance(), ["vector"], f"modality IN ({wanted})").to_batches()]
     rows = np.concatenate(parts) if parts else np.zeros((0, space.dimension), np.float16)
     if not len(rows):
         raise RefusedError(f"table {settings.table!r} of {database} has no rows of {' or '.join(modalities)} to serve as a memory")
@@ -134,7 +135,7 @@ def _memory(settings: BridgeSettings, database: str, space: Space, modalities: t
 
 
 def _encode(settings: BridgeSettings, ends: _Ends, texts: tuple[str, ...], told: Callable[[int, int], None]) -> EncodedCaptions:
-    device = hardware.devices()[0] if settings.device == "auto" else settings.device
+    device = hardware.chosen(settings.device)[0]
     shuffled = [texts[row] for row in np.random.default_rng(settings.seed).permutation(len(texts))]  # the first of them are held out
     encoders = {name: registry.build(space.encoders["text"], device) for name, space in (("A", ends.a), ("B", ends.b))}
     return encode_captions(encoders, shuffled, settings.batch, told)
@@ -177,4 +178,4 @@ def _heads(ends: _Ends, head: Head) -> Mapping[Modality, Head]:
 
 def _own(space: Space, modality: Modality) -> Head | None:
     about = space.encoders[modality].head
-    return head_files.load(head_file.locate(about["weights"]), about["digest"]) if about else None
+    return head_files.load(place(about["weights"]), about["digest"]) if about else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import copy_context
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -22,7 +22,6 @@ from lancedb.table import Table
 from encoders import hardware, registry
 from encoders.errors import EncoderError
 from encoders.media.frames import FrameChoice
-from encoders.media.kinds import Limits
 from encoders.spaces import load_space
 from encoders.spec import Encoder, Modality, Space, Spec
 from flows import secret_blocks
@@ -201,7 +200,7 @@ class BucketRun:
         present, held_back = self._state()
         start = int(self.table.version)
         known = {content_key(uri, h) for uri, h in present.select("uri", "content_hash").iter_rows()}
-        limits = Limits(**{each.name: getattr(self.settings.limits, each.name) for each in fields(Limits)})
+        limits = self.settings.limits.of_one_object()
         preparation = Preparation(self.source, self.space, limits, workers, Contents(known), scratch, self.rows, self._frames())
         media = plan.todo.get_column("medium").unique(maintain_order=True).to_list()
         # Importing torch and loading weights takes seconds, in which the first shards can be prepared.
@@ -278,7 +277,7 @@ def replicas(spec: Spec, device: str, dtype: str) -> list[Encoder]:
     if spec.service:
         encoder = registry.build(spec)
         return [encoder] * int(getattr(encoder, "lanes", 1))
-    devices = hardware.devices() if device == "auto" else (device,)
+    devices = hardware.chosen(device)
     each = [registry.build(spec, name, dtype) for name in devices]
     return [*each, *each[:1] * (hardware.share_cores(devices[0]) - 1)]
 
@@ -301,7 +300,7 @@ def open_run(settings: EmbedSettings, *, only_plan: bool = False, space: Space |
     source.check()
     if not only_plan:
         for spec in space:
-            getattr(registry.build(spec), "check", lambda: None)()
+            registry.check(spec)
     nowhere = only_plan and "://" not in settings.database and not Path(settings.database).expanduser().exists()
     db = table.connect("memory://" if nowhere else settings.database)
     existing = table.open_table(db, settings.table)

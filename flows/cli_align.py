@@ -49,8 +49,8 @@ def align(
     """Learn from PAIRS how encoders come into one space, and write that space."""
     with refusing():
         from flows import settings
-        from flows.align_direct import drive_align
         from flows.display_align import show_alignment
+        from flows.drive import drive_align
 
         asked = settings.load_align(
             config,

@@ -9,7 +9,7 @@ from flows import display
 from flows.bucket_run import open_run
 from flows.local_server import LocalServer, prefect_api
 from flows.score_run import STEPS, open_score, score_table
-from flows.settings import EmbedSettings, ScoreSettings
+from flows.settings import AlignSettings, EmbedSettings, ScoreSettings
 from tasks.report import Account
 
 
@@ -47,7 +47,20 @@ def drive_score(asked: ScoreSettings, *, direct: bool) -> dict[str, Any]:
         return score_table(score_run, step)
 
 
-def _as_flow(flow: Callable[[Any], Any], asked: EmbedSettings | ScoreSettings, server: LocalServer | None) -> Any:
+def drive_align(asked: AlignSettings, *, direct: bool) -> dict[str, Any]:
+    """The account of an alignment; what refuses it is raised."""
+    from flows.align_opening import open_alignment
+
+    alignment = open_alignment(asked)
+    if direct:
+        from flows.align_direct import align_direct
+
+        return align_direct(alignment)
+    account: dict[str, Any] = _as_flow(_align, asked, None)
+    return account
+
+
+def _as_flow(flow: Callable[[Any], Any], asked: EmbedSettings | AlignSettings | ScoreSettings, server: LocalServer | None) -> Any:
     """What a flow's final state holds; an exception that it holds is raised."""
     with prefect_api(server) as ui:
         display.err.print(f"watch the run while it lasts: {ui}/runs")
@@ -63,6 +76,12 @@ def _embed(asked: EmbedSettings) -> Any:
 
     with display.progress("embedding"):
         return embed(asked, return_state=True)
+
+
+def _align(asked: AlignSettings) -> Any:
+    from flows.align import align
+
+    return align(asked, return_state=True)
 
 
 def _score(asked: ScoreSettings) -> Any:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import polars as pl
 
 from encoders import hardware
-from encoders.media.kinds import Limits
 from encoders.spec import Modality, Space
 from flows.pair_vectors import PairVectors
 from tasks.isolate import Workers
@@ -37,7 +35,7 @@ def prepared_inputs(stored: PairVectors, frame: pl.DataFrame, modality: Modality
     """
     settings, inputs = stored.settings, PreparedInputs()
     space = Space(modality, {modality: stored.specs[modality]})
-    limits = Limits(**{each.name: getattr(settings.limits, each.name) for each in fields(Limits)})
+    limits = settings.limits.of_one_object()
     named = frame.select(uri=modality, content=f"{modality}_content").drop_nulls().unique("content").sort("content")
     with Workers(settings.workers or hardware.cores(), seconds=settings.limits.seconds, memory=settings.limits.memory) as workers:
         if modality == "text":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from encoders.media.kinds import Limits
 
 GIB = 1 << 30
 
@@ -32,6 +35,10 @@ class LimitSettings(_Frozen):
     memory: int = Field(2 * GIB, gt=0, description="Most memory that decoding an object may take, in bytes.")
     rows: int = Field(10_000_000, gt=0, description="Most rows of a table file.")
     row_characters: int = Field(1_000_000, gt=0, description="Longest text of a table's row, its caption included, in characters.")
+
+    def of_one_object(self) -> Limits:
+        """Those that decoders check."""
+        return Limits(**{each.name: getattr(self, each.name) for each in fields(Limits)})
 
 
 class TableSettings(_Frozen):
@@ -235,18 +242,12 @@ S = TypeVar("S", bound=BaseModel)
 
 def train_words_settings(**flags: Any) -> TrainWordsSettings:
     """Settings of training from the flags that were given (not None); SettingsError as `load` says."""
-    try:
-        return TrainWordsSettings(**{k: v for k, v in flags.items() if v is not None})
-    except ValidationError as problem:
-        raise SettingsError("; ".join(_told(error, TrainWordsSettings) for error in problem.errors())) from None
+    return _loaded(TrainWordsSettings, (), None, flags)
 
 
 def bridge_settings(**flags: Any) -> BridgeSettings:
     """Settings of a bridge from the flags that were given (not None); SettingsError as `load` says."""
-    try:
-        return BridgeSettings(**{k: v for k, v in flags.items() if v is not None})
-    except ValidationError as problem:
-        raise SettingsError("; ".join(_told(error, BridgeSettings) for error in problem.errors())) from None
+    return _loaded(BridgeSettings, (), None, flags)
 
 
 def load(config: Path | None, **flags: Any) -> EmbedSettings:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from lancedb.table import Table
 
+from storage import batches
 from storage.faults import told
 from storage.replace import scan
 
@@ -58,7 +59,7 @@ def read(table: Table) -> Candidates:
         vectors = _mapped(dataset.count_rows(), dimension)
         parts, at = [], 0
         for batch in scan(dataset, [*NAMED, "vector"]).to_batches():
-            vectors[at : at + len(batch)] = batch["vector"].flatten().to_numpy().reshape(-1, dimension)
+            vectors[at : at + len(batch)] = batches.vectors(batch)
             parts.append(pl.DataFrame(batch.select(list(NAMED))))
             at += len(batch)
     empty = pl.DataFrame(schema={"uri": pl.String, "segment": pl.Int32, "medium": pl.String, "content_hash": pl.String})

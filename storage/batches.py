@@ -108,6 +108,13 @@ def read_stream(path: str | os.PathLike[str]) -> pa.RecordBatchReader:
         raise StorageError("unreadable stream", f"{os.fspath(path)} is not a whole Arrow stream ({error}); stage it again") from error
 
 
+def vectors(batch: pa.RecordBatch) -> np.ndarray:
+    """The column "vector" of some rows, float16 (n, dimension)."""
+    column = batch.column("vector")
+    values: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(batch), column.type.list_size)
+
+
 def without(reader: pa.RecordBatchReader, uris: Collection[str]) -> pa.RecordBatchReader:
     """The stream without the rows of some objects: those that failed after part of them was staged."""
     dropped = pa.array(list(uris), pa.string())

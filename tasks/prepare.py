@@ -174,8 +174,9 @@ def _few(shard: Shard) -> Iterator[list[tuple[int, tuple[str, str, int | None]]]
     """A shard's objects, small ones a few at a time: handing one to a thread costs as much as reading it."""
     few: list[tuple[int, tuple[str, str, int | None]]] = []
     held = 0
-    for index, (size, *about) in enumerate(shard.objects.select("size", "uri", "etag", "place").iter_rows()):
-        few.append((index, (about[0], about[1], about[2])))
+    about = shard.objects.select("uri", "etag", "place").iter_rows()
+    for row, size in zip(enumerate(about), shard.objects.get_column("size"), strict=True):
+        few.append(row)
         held += size
         if len(few) == TOGETHER or held >= BYTES_TOGETHER:
             yield few

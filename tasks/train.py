@@ -16,6 +16,7 @@ from encoders.align.heads import Head, Kind
 from encoders.align.objective import Objective
 from encoders.align.training import History, Options, Step, train
 from encoders.spec import MODALITIES, Modality
+from storage import batches
 from storage.faults import told
 from storage.replace import scan
 from storage.table import literal
@@ -65,8 +66,7 @@ def read_vectors(table: Table, modality: Modality, contents: Sequence[str]) -> n
             found = hashes.replace_strict(places, pl.int_range(len(places), eager=True), default=-1, return_dtype=pl.Int64).to_numpy()
             mine = found >= 0
             if mine.any():
-                values = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
-                np.add.at(sums, found[mine], values[mine].astype(np.float32))
+                np.add.at(sums, found[mine], batches.vectors(batch)[mine].astype(np.float32))
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     if not (lengths > 0).all():
         lost = contents[int(np.flatnonzero(~(lengths[:, 0] > 0))[0])]

@@ -13,6 +13,16 @@ from encoders.miniature.captions import full_caption
 from encoders.miniature.draw import draw
 from encoders.miniature.scenes import sample
 
+STRANGERS = """name = "strangers"
+[text]
+encoder = "bag-of-words"
+dimension = 256
+[image]
+encoder = "clip-image"
+weights = "package:miniature/clip"
+"""
+"""Encoders of two dimensions that know nothing of each other, as a space's TOML file."""
+
 
 def world(folder: Path, scenes: int, seed: int = 0, sounds: bool = True) -> list[dict[str, str]]:
     """A bucket of scenes, and a row for each: text, image, audio."""

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from pair_world import world, write_pairs
+from pair_world import STRANGERS, world, write_pairs
 from safetensors.torch import load_file
 
 from encoders import registry
@@ -35,14 +35,6 @@ from tasks.pairs import PairsError
 from tasks.plan import RefusedError
 
 ROOT = Path(__file__).parent.parent
-STRANGERS = """name = "strangers"
-[text]
-encoder = "bag-of-words"
-dimension = 256
-[image]
-encoder = "clip-image"
-weights = "package:miniature/clip"
-"""
 HALVES = ['name = "halves"'] + [f'[{m}]\nencoder = "clip-{m}"\nweights = "package:miniature/clip"' for m in ("text", "image")]
 SIDES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 

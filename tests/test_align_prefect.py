@@ -13,18 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pair_world import world, write_pairs
+from pair_world import STRANGERS, world, write_pairs
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-STRANGERS = """name = "strangers"
-[text]
-encoder = "bag-of-words"
-dimension = 256
-[image]
-encoder = "clip-image"
-weights = "package:miniature/clip"
-"""
 
 pytestmark = pytest.mark.slow
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoders.align.frozen import unit
 from encoders.align.heads import Head
 from encoders.align.losses import info_nce
 from encoders.align.optimiser import adamw, learning_rate, set_rate
@@ -109,8 +110,7 @@ def retrieved(captions: np.ndarray, memory: np.ndarray, temperature: float) -> n
         cosines = captions[first : first + ROWS].astype(np.float32) @ memory.T / temperature  # (rows, m)
         weights = np.exp(cosines - cosines.max(1, keepdims=True))
         found[first : first + ROWS] = weights @ memory
-    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-    return found
+    return unit(found)
 
 
 def behind(inner: Head, outer: Head) -> Head:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders.align.frozen import FrozenVectors
+from encoders.align.frozen import FrozenVectors, unit
 from encoders.align.heads import Head
 from encoders.errors import EncoderError
 from encoders.spec import Modality
@@ -72,8 +72,8 @@ class Calibration:
     def _applied(self, modality: Modality, vectors: np.ndarray) -> np.ndarray:
         if modality not in self.centers:
             return vectors
-        centred = _unit(vectors) - self.centers[modality]
-        return _unit(centred @ self.projections[modality] if modality in self.projections else centred)
+        centred = unit(vectors) - self.centers[modality]
+        return unit(centred @ self.projections[modality] if modality in self.projections else centred)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def choose(
 
 def candidates(side: FrozenVectors, fixed: Collection[Modality] = ()) -> list[Calibration]:
     """Every remedy with its numbers from these vectors, the simplest first."""
-    units = {modality: _unit(np.asarray(vectors, np.float64)) for modality, vectors in side.vectors.items() if len(vectors)}
+    units = {modality: unit(np.asarray(vectors, np.float64)) for modality, vectors in side.vectors.items() if len(vectors)}
     means = {modality: vectors.mean(axis=0) for modality, vectors in units.items()}
     fixed = set(fixed) & set(means)
     meeting = np.mean([means[modality] for modality in fixed or means], axis=0)  # (d,)
@@ -133,7 +133,7 @@ def candidates(side: FrozenVectors, fixed: Collection[Modality] = ()) -> list[Ca
     moved = [Calibration(), Calibration("half", _float({m: c / 2 for m, c in to_it.items()})), Calibration("shift", _float(to_it))]
     if fixed:
         return moved
-    centred = {modality: _unit(vectors - means[modality]) for modality, vectors in units.items()}
+    centred = {modality: unit(vectors - means[modality]) for modality, vectors in units.items()}
     deviations = {modality: vectors.std(axis=0) for modality, vectors in centred.items()}
     standard = {modality: np.diag(d.mean() / np.maximum(d, 0.01 * d.mean())) for modality, d in deviations.items()}
     dimension = len(meeting)
@@ -255,19 +255,13 @@ def _some(side: FrozenVectors) -> FrozenVectors:
     for modality, places in side.ids.items():
         items, numbers = np.unique(places[rows], return_inverse=True)
         lacking = int(len(items) and items[0] < 0)
-        vectors[modality] = _unit(side.vectors[modality][items[lacking:]].astype(np.float32))
+        vectors[modality] = unit(side.vectors[modality][items[lacking:]].astype(np.float32))
         ids[modality] = numbers.reshape(-1).astype(np.int64) - lacking
     return FrozenVectors(vectors, ids)
 
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else 0.0
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: np.ndarray = vectors / np.maximum(lengths, 1e-12)
-    return unit
 
 
 def _float(values: Mapping[Modality, np.ndarray]) -> dict[Modality, np.ndarray]:

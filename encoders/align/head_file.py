@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from encoders.errors import EncoderError
 from encoders.spec import Spec
-from encoders.weights import PACKAGE
 
 Kind = Literal["linear", "mlp", "residual", "identity"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -67,13 +65,6 @@ class HeadFile:
     form: Form
     base: str
     digest: str
-
-
-def locate(weights: str) -> Path:
-    """Where a head's file is: "package:…" for one that ships with this project, or a path."""
-    if weights.startswith(PACKAGE):
-        return Path(str(files("encoders").joinpath(weights.removeprefix(PACKAGE))))
-    return Path(weights).expanduser()
 
 
 def base_of(spec: Spec) -> str:
