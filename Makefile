@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Files of tests side by side: many tests wait for a process or a clock. A file's own tests stay together, for they share what they set up.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-all check format bench guide clean
 
@@ -9,10 +11,10 @@ demo: $(VENV)/installed
 	$(BIN)/sensorium demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(PARALLEL)
 
 test-all: $(VENV)/installed-dev
-	$(BIN)/pytest -q -m "slow or not slow"
+	$(BIN)/pytest -q $(PARALLEL) -m "slow or not slow"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
