@@ -74,12 +74,17 @@ def decode(source: Source, limits: Limits | None = None) -> np.ndarray:
         try:
             with Image.open(stream, formats=FORMATS) as image:
                 _check_pixels(image.size, limits)
-                image.load()
-                return np.array(_upright(_rgb(image), _orientation(image)))
+                return pixels(image)
         except Image.DecompressionBombError as error:
             raise LimitError("too many pixels", f"{error}; Pillow's own bound is {2 * (Image.MAX_IMAGE_PIXELS or 0):,}") from error
         except _BROKEN as error:
             raise _unreadable(error, source) from error
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    """As `decode`, of a picture that Pillow has opened or made: uint8 (height, width, 3)."""
+    image.load()
+    return np.array(_upright(_rgb(image), _orientation(image)))
 
 
 def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
