@@ -1,6 +1,7 @@
 """The space of a table as LanceDB's own embedding function: plain LanceDB then encodes queries by the table's generation, or refuses.
 
-Vectors are written by the pipeline alone. Who searches with plain LanceDB imports a module that calls `set_loader`, once per process.
+Vectors are written by the pipeline alone. Who searches with plain LanceDB imports `retrieval.lancedb_plugin`, which says how encoders are
+loaded, once per process.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 from lancedb.embeddings import EmbeddingFunction, get_registry
 
-NAME = "sensorium"
+PLUGIN = "retrieval.lancedb_plugin"
+NAME = f"sensorium (import {PLUGIN})"  # all that LanceDB says, as a KeyError, in a process that has imported nothing of this project
+_NAMES = ("sensorium", NAME)  # tables say either
 
 Query = Callable[[Any], np.ndarray]
 """Encodes one query (words, a path, the bytes of a file, or a picture) as float32 (dimension,), unit norm."""
@@ -21,7 +24,7 @@ Loader = Callable[[str, str], Query]
 """Makes the `Query` of a space, given its JSON and the generation that it must have; raises where it cannot be that generation."""
 
 _loader: Loader | None = None
-_queries: dict[str, Query] = {}
+_queries: dict[tuple[str, str], Query] = {}
 
 
 def set_loader(loader: Loader | None) -> None:
@@ -37,7 +40,7 @@ class SpaceFunction(EmbeddingFunction):
     space: str
     generation: str
     dimension: int
-    max_retries: int = 0  # LanceDB would sleep and ask a refusal again, seven times
+    max_retries: int = 0  # of rows on their way in, which are refused
 
     def ndims(self) -> int:
         """Length of a vector."""
@@ -49,6 +52,10 @@ class SpaceFunction(EmbeddingFunction):
         if vector.shape != (self.dimension,):
             raise ValueError(f"the query became an array of shape {vector.shape}; this table holds vectors of shape ({self.dimension},)")
         return [vector]
+
+    def compute_query_embeddings_with_retry(self, *query: Any, **named: Any) -> list[Any]:
+        """What LanceDB calls. Its own would ask a refusal again, seven times, and hide it in another error."""
+        return self.compute_query_embeddings(*query, **named)
 
     def compute_source_embeddings(self, *_: Any, **__: Any) -> list[Any]:
         """Refused: rows come from the pipeline, which checks them."""
@@ -66,17 +73,19 @@ def _query(space: str, generation: str) -> Query:
     """Loaded once per process and generation: LanceDB makes a new `SpaceFunction` for each search."""
     if _loader is None:
         raise RuntimeError(
-            f"this table is asked by the encoders of generation {generation}, and this process does not know how to load them; "
-            "import `retrieval` first, or search with a vector"
+            f"this table is asked by the encoders of generation {generation}, and this process does not know how to load them: "
+            f"`import {PLUGIN}` first, or search with a vector"
         )
-    if generation not in _queries:
-        _queries[generation] = _loader(space, generation)
-    return _queries[generation]
+    key = (space, generation)
+    if key not in _queries:
+        _queries[key] = _loader(space, generation)
+    return _queries[key]
 
 
 def _register() -> None:
-    if NAME not in get_registry()._functions:
-        get_registry().register(NAME)(SpaceFunction)
+    for name in _NAMES:
+        if name not in get_registry()._functions:
+            get_registry().register(name)(SpaceFunction)
 
 
 _register()
