@@ -21,6 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from storage.errors import ObjectError, SourceError
+from storage.looks import PIECE, Look
 from storage.schema import LISTING
 
 BATCH = 10_000
@@ -83,6 +84,13 @@ class FolderSource:
 
     def fetch(self, uri: str, folder: Path, limit: int) -> Path:
         """The file itself, once it is seen to be a plain one that may be read, of at most `limit` bytes; `folder` stays unused."""
+        size = self.look(uri).size
+        if size > limit:
+            raise ObjectError("too many bytes", f"{uri} has {size:,} bytes, allowed are {limit:,}; raise the limit to read it")
+        return Path(self._path(uri))
+
+    def look(self, uri: str) -> Look:
+        """Size and etag, once it is seen to be a plain file that may be read."""
         path = self._path(uri)
         try:
             found = Path(path).stat()
@@ -91,9 +99,16 @@ class FolderSource:
             os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError as error:
             raise _explain_object(error, uri, os.path.lexists(path)) from error
-        if found.st_size > limit:
-            raise ObjectError("too many bytes", f"{uri} has {found.st_size:,} bytes, allowed are {limit:,}; raise the limit to read it")
-        return Path(path)
+        return Look(found.st_size, _etag(found))
+
+    def part(self, uri: str, start: int, stop: int) -> Iterator[bytes]:
+        """Some of a file's bytes, piece by piece."""
+        self.look(uri)
+        with Path(self._path(uri)).open("rb") as file:
+            file.seek(start)
+            while start < stop and (piece := file.read(min(PIECE, stop - start))):
+                yield piece
+                start += len(piece)
 
     def _walk(self) -> Iterator[_Row]:
         pending = [self._folder]
@@ -122,7 +137,7 @@ class FolderSource:
         end = "/" if stat.S_ISDIR(found.st_mode) else ""
         size = found.st_size if stat.S_ISREG(found.st_mode) else 0
         uri = f"{self.root}/{name_to_key(entry.path[len(self._base) :])}{end}"
-        return uri, size, f"{found.st_ino:x}-{found.st_mtime_ns:x}-{size:x}", found.st_mtime_ns // 1000
+        return uri, size, _etag(found), found.st_mtime_ns // 1000
 
     def _path(self, uri: str) -> str:
         if not uri.startswith(self.root + "/"):
@@ -148,6 +163,12 @@ class FolderSource:
         if isinstance(error, PermissionError):
             return SourceError("denied", f"{shown} may not be listed by this user; grant the right, or give a folder without it")
         return SourceError("unavailable", f"{shown} cannot be listed ({error.strerror}); mend the disk or mount, then run again")
+
+
+def _etag(found: os.stat_result) -> str:
+    """Of a file: another one in its place, a change, or another size give another etag."""
+    size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{size:x}"
 
 
 def _behind(entry: os.DirEntry[str], link: os.stat_result) -> os.stat_result:

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from storage.looks import Look
 from storage.objects import Source
 from storage.schema import LISTING
 
@@ -37,3 +38,11 @@ class ListedSource:
     def fetch(self, uri: str, folder: Path, limit: int) -> Path:
         """As the source's own."""
         return self._source.fetch(uri, folder, limit)
+
+    def look(self, uri: str) -> Look:
+        """As the source's own."""
+        return self._source.look(uri)
+
+    def part(self, uri: str, start: int, stop: int) -> Iterator[bytes]:
+        """As the source's own."""
+        return self._source.part(uri, start, stop)

@@ -18,10 +18,11 @@ import pyarrow as pa
 
 from storage.errors import SourceError
 from storage.folder import FolderSource, key_to_name
+from storage.looks import Look
 from storage.schema import LISTING
 from storage.stores import StoreSource, memory_store
 
-__all__ = ["Source", "list_source", "memory_store", "open_source"]
+__all__ = ["Look", "Source", "list_source", "memory_store", "open_source"]
 
 SCHEMES = ("s3", "gs", "az", "https", "http", "memory")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)/?(.*)", re.DOTALL)
@@ -45,6 +46,17 @@ class Source(Protocol):
 
         ObjectError with reason "vanished", "denied", "unavailable", "too many bytes" (more than `limit`), "not a file", "broken link" or
         "odd key". Callable from many threads at once.
+        """
+        ...
+
+    def look(self, uri: str) -> Look:
+        """What an object is now, as a listing would tell it; ObjectError as `fetch` raises, but for its size."""
+        ...
+
+    def part(self, uri: str, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes `start` to `stop` (exclusive, at most its size) of an object, in pieces of about a megabyte; ObjectError as `look` raises.
+
+        Nothing else is read. What is not read to its end is closed as a generator is. Callable from many threads at once.
         """
         ...
 

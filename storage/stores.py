@@ -18,9 +18,9 @@ from obstore.store import AzureStore, GCSStore, HTTPStore, MemoryStore, ObjectSt
 
 from storage import s3
 from storage.errors import ObjectError, SourceError
+from storage.looks import PIECE, Look
 from storage.schema import LISTING
 
-_CHUNK = 1 << 20
 _PREFIXES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
 _CLIENT_OPTIONS = ("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url", "proxy_excludes", "user_agent")
 _MEMORY: dict[str, MemoryStore] = {}
@@ -115,24 +115,52 @@ class StoreSource:
 
     def fetch(self, uri: str, folder: Path, limit: int) -> Path:
         """A new file in `folder` with the object's bytes, at most `limit` of them; a few MB of memory; safe from many threads."""
+        with _explained_object(uri), self._open(self._key(uri)) as (size, chunks):
+            if size > limit:
+                raise _too_large(uri, f"{size:,}", limit)
+            return _download(uri, size, chunks, folder, limit)
+
+    def look(self, uri: str) -> Look:
+        """Size and etag, by one request without the bytes; a key that obstore cannot spell is opened for its size."""
+        key = self._key(uri)
+        with _explained_object(uri):
+            if self._odd(key):
+                with self._open(key) as (size, _):
+                    return Look(size, None)
+            meta = self._client.head(key)
+            return Look(meta["size"], meta["e_tag"])
+
+    def part(self, uri: str, start: int, stop: int) -> Iterator[bytes]:
+        """Some of an object's bytes, by one request for just these; one whose key obstore cannot spell is read from its beginning."""
+        key = self._key(uri)
+        if start >= stop:
+            return
+        with _explained_object(uri):
+            if not self._odd(key):
+                yield from map(bytes, self._client.get(key, options={"range": (start, stop)}).stream(min_chunk_size=PIECE))
+                return
+            with self._open(key) as (_, chunks):
+                yield from _between(chunks, start, stop)
+
+    def _key(self, uri: str) -> str:
         if not uri.startswith(self.root + "/"):
             raise ValueError(f"{uri!r} does not lie in {self.root}; fetch it from the source that listed it")
         key = uri[len(f"{self._scheme}://{self._host}/") :]
         if key.endswith("/"):
             raise ObjectError("not a file", f"{uri} is the marker of a folder; it holds no medium")
-        with _explained_object(uri), self._open(key) as (size, chunks):
-            if size > limit:
-                raise _too_large(uri, f"{size:,}", limit)
-            return _download(uri, size, chunks, folder, limit)
+        return key
+
+    def _odd(self, key: str) -> bool:
+        return self._bucket is not None and not s3.spellable(key)
 
     @contextmanager
     def _open(self, key: str) -> Iterator[tuple[int, Iterable[bytes]]]:
-        if self._bucket and not s3.spellable(key):
-            with s3.read(self._bucket, key, _CHUNK) as opened:
+        if self._bucket and self._odd(key):
+            with s3.read(self._bucket, key, PIECE) as opened:
                 yield opened
         else:
             result = self._client.get(key)
-            yield result.meta["size"], result.stream(min_chunk_size=_CHUNK)
+            yield result.meta["size"], result.stream(min_chunk_size=PIECE)
 
     def _below(self) -> str:
         return f"{self._prefix}/" if self._prefix else ""
@@ -189,6 +217,17 @@ def _download(uri: str, size: int, chunks: Iterable[bytes], folder: Path, limit:
             Path(name).unlink(missing_ok=True)
             raise
     return Path(name)
+
+
+def _between(chunks: Iterable[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Bytes `start` to `stop` of what the chunks hold together; not read on behind `stop`."""
+    at = 0
+    for chunk in chunks:
+        if piece := chunk[max(0, start - at) : max(0, stop - at)]:
+            yield piece
+        at += len(chunk)
+        if at >= stop:
+            return
 
 
 def _copy(uri: str, chunks: Iterable[bytes], file: BinaryIO, limit: int) -> int:
