@@ -22,13 +22,13 @@ def align(
     head: Annotated[str | None, typer.Option(help="linear, mlp or residual; default residual.")] = None,
     dimension: Annotated[int | None, typer.Option(help="Of the new space; default the largest of the encoders'.")] = None,
     keep: Annotated[str | None, typer.Option(help="Modalities whose vectors stay as they are, such as text,image.")] = None,
-    train: Annotated[str | None, typer.Option(help="heads, last:N (blocks of the encoders) or all; default heads.")] = None,
+    train: Annotated[str | None, typer.Option(help="heads, last:N (blocks of the encoders), all, or scratch; default heads.")] = None,
     loss: Annotated[str | None, typer.Option(help="info-nce, multi-positive or sigmoid; default info-nce.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs of one step; default 1024.")] = None,
     chunk: Annotated[int | None, typer.Option(help="Pairs that go through an encoder at once (GradCache).")] = None,
     steps: Annotated[int | None, typer.Option(help="How long to train; default 1000.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pairs, instead of steps.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Default 0.001 for heads, 0.00002 for encoders.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default 0.001 for heads, 0.00002 for encoders, 0.0005 from scratch.")] = None,
     hard_negatives: Annotated[int | None, typer.Option(help="Near but wrong neighbours of each pair; default 0.")] = None,
     metric: Annotated[
         str | None, typer.Option(help='Decides which weights are kept: mrr, recall@1, "text>image mrr"; default mrr.')

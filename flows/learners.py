@@ -12,7 +12,7 @@ import torch
 
 from encoders.align.frozen import FrozenVectors, OnVectors
 from encoders.align.objective import Objective
-from encoders.align.tower_folder import save_all
+from encoders.align.tower_folder import fresh_all, save_all
 from encoders.align.towers import HeadedTower, Tower, tower
 from encoders.align.training import History, Options, Step, train
 from encoders.pooling import normalise
@@ -68,20 +68,24 @@ class Heads:
 
 
 class Towers(Heads):
-    """Encoders that learn, wholly or in their last blocks; with heads behind those whose dimension is not that of the space."""
+    """Encoders that learn: their last blocks, all of them, or from nothing; with heads behind those whose dimension is not that of the space."""
 
     rate = 2e-5
     chunk = 64
+    _from_scratch = 5e-4  # CLIP's learning rate (Radford et al. 2021, appendix F)
 
     def __init__(self, asked: AlignSettings, stored: PairVectors, parts: Split, dimension: int) -> None:
         super().__init__(asked, stored, parts, dimension)
         self._kept = tuple(modality for modality in self.bases if modality in asked.keep)
         same = [modality for modality, base in self.bases.items() if base == dimension]
         self.heads = make_heads(self.bases, dimension, asked.head, asked.hidden, same, asked.seed)
-        self._towers: dict[Modality, Tower] = {
-            modality: tower(stored.specs[modality], asked.train) for modality in self.bases if modality not in self._kept
-        }
         self._stack = ExitStack()
+        specs = {modality: stored.specs[modality] for modality in self.bases if modality not in self._kept}
+        train = asked.train
+        if train == "scratch":
+            self.rate, train = self._from_scratch, "all"
+            specs = fresh_all(specs, self._stack.enter_context(scratch_folder(asked.scratch)), asked.seed)
+        self._towers: dict[Modality, Tower] = {modality: tower(spec, train) for modality, spec in specs.items()}
         self._prepared: dict[Side, dict[Modality, PreparedInputs]] = {}
 
     def examples(self, side: Side, most: int = 0) -> Examples:

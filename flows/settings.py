@@ -149,7 +149,9 @@ class AlignSettings(_Frozen):
         (), description="Modalities whose vectors stay as they are; the others are trained to them."
     )
     train: str = Field(
-        "heads", pattern=r"^(heads|all|last:[0-9]+)$", description="heads; or the encoders, too: all, or their last:N blocks."
+        "heads",
+        pattern=r"^(heads|all|scratch|last:[0-9]+)$",
+        description="heads; or the encoders, too: their last:N blocks, all of them, or scratch: all from random weights.",
     )
     loss: Literal["info-nce", "multi-positive", "sigmoid"] = Field("info-nce", description="What training minimises.")
     weights: dict[str, float] = Field(
@@ -161,7 +163,7 @@ class AlignSettings(_Frozen):
     )
     steps: int = Field(0, ge=0, description="How long to train; 0 means 1000 steps, unless epochs says it.")
     epochs: int = Field(0, ge=0, description="Passes over the pairs, instead of steps.")
-    learning_rate: float = Field(0.0, ge=0, description="0 means 0.001 for heads, 0.00002 where encoders are trained, too.")
+    learning_rate: float = Field(0.0, ge=0, description="0 means 0.001 for heads, 0.00002 for encoders, 0.0005 for those from scratch.")
     weight_decay: float = Field(0.05, ge=0, description="Of AdamW.")
     warm_up: float = Field(0.05, ge=0, le=1, description="Share of the steps in which the learning rate rises.")
     hard_negatives: int = Field(0, ge=0, le=64, description="Near but wrong neighbours of each pair that stand beside it in the batch.")

@@ -221,6 +221,26 @@ def test_encoders_learn_too_and_are_saved_with_the_space(bucket, tmp_path, rows)
     assert not np.allclose(*vectors)
 
 
+@pytest.mark.slow
+def test_encoders_learn_from_nothing(bucket, tmp_path):
+    """Random weights know nothing, so the loss begins at that of guessing; the same seed begins and ends at the same weights."""
+    (bucket / "halves.toml").write_text("\n".join(HALVES))
+    more = {"space": str(bucket / "halves.toml"), "train": "scratch", "calibrate": False, "batch": 32, "chunk": 16, "evaluate_every": 40}
+    account = align(bucket, tmp_path / "a", **more, steps=40)
+    losses = space_folder.read_card(tmp_path / "a" / "new")["history"]["losses"]
+    assert losses[0] == pytest.approx(np.log(32), abs=0.5)
+    assert np.mean(losses[-5:]) < losses[0] - 0.4
+    old, new = load_space("miniature").encoders, load_space(account["space"]).encoders
+    for modality in ("text", "image"):
+        assert Path(new[modality].weights).is_relative_to(tmp_path / "a" / "new" / "towers")
+        first, last = (load_file(locate(spec.weights) / "model.safetensors") for spec in (old[modality], new[modality]))
+        matrix = next(name for name in last if name.startswith(modality.replace("image", "vision")) and name.endswith("fc1.weight"))
+        alike = torch.nn.functional.cosine_similarity(last[matrix].flatten(), first[matrix].float().flatten(), 0)
+        assert abs(alike) < 0.1, "nothing is left of what the encoder knew"
+    digests = [load_space(align(bucket, tmp_path / name, **more, steps=2)["space"]).encoders["text"].digest for name in "bc"]
+    assert digests[0] == digests[1]
+
+
 def test_encoders_that_cannot_learn_are_refused(bucket, tmp_path):
     with pytest.raises(SettingsError, match="the weights of text's encoder 'bag-of-words' cannot be trained"):
         open_alignment(asked(bucket, tmp_path, train="all"))

@@ -93,6 +93,16 @@ def fresh(source: Path, folder: Path, seed: int = 0, dimension: int = 0) -> Path
     return folder
 
 
+def fresh_all(specs: Mapping[Modality, Spec], folder: Path, seed: int = 0) -> dict[Modality, Spec]:
+    """`fresh` checkpoints below a folder for these encoders, those of one checkpoint from one again; returns the specs of what was written."""
+    found: dict[Modality, Spec] = {}
+    for number, (weights, revision) in enumerate(dict.fromkeys((spec.weights, spec.revision) for spec in specs.values())):
+        place = fresh(locate(weights, revision), folder / str(number), seed)
+        written = {"weights": str(place.resolve()), "revision": "", "digest": digest(place)}
+        found |= {m: replace(spec, **written) for m, spec in specs.items() if (spec.weights, spec.revision) == (weights, revision)}
+    return found
+
+
 def _by_checkpoint(trained: Mapping[Modality, Tower]) -> list[list[Tower]]:
     """The two halves of a CLIP-like checkpoint together, all others alone."""
     groups: dict[tuple[str, ...], list[Tower]] = {}
