@@ -68,7 +68,7 @@ class Heads:
 
 
 class Towers(Heads):
-    """Encoders that learn: their last blocks, all of them, or from nothing; with heads behind those whose dimension is not that of the space."""
+    """Encoders that learn: their last blocks, all, or from nothing; with heads behind those whose dimension is not that of the space."""
 
     rate = 2e-5
     chunk = 64

@@ -94,7 +94,7 @@ def fresh(source: Path, folder: Path, seed: int = 0, dimension: int = 0) -> Path
 
 
 def fresh_all(specs: Mapping[Modality, Spec], folder: Path, seed: int = 0) -> dict[Modality, Spec]:
-    """`fresh` checkpoints below a folder for these encoders, those of one checkpoint from one again; returns the specs of what was written."""
+    """`fresh` checkpoints of these encoders below a folder, those of one checkpoint from one again; their specs."""
     found: dict[Modality, Spec] = {}
     for number, (weights, revision) in enumerate(dict.fromkeys((spec.weights, spec.revision) for spec in specs.values())):
         place = fresh(locate(weights, revision), folder / str(number), seed)
