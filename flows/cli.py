@@ -151,6 +151,7 @@ def search(
         from encoders.spec import MODALITIES
         from flows import display, secret_blocks
         from retrieval import moments
+        from retrieval.filters import Filter
         from retrieval.query import QueryError, Searcher
 
         secret_blocks.install()
@@ -160,13 +161,12 @@ def search(
         if as_moments and medium in ("text", "image"):
             raise QueryError(f"objects of medium {medium!r} have no moments; ask for audio or video, or without --moments")
         searcher = Searcher(database, table, load_space(space) if space else None)
-        wanted: dict[str, Any] = {"media": (medium,)} if medium else {}
-        wanted |= {"modality": modality, "prefix": prefix, "limit": limit}
+        keep = Filter(media=(medium,) if medium else (), modality=modality, prefix=prefix)
         if as_moments:
-            found = moments.find(searcher, _query(query), gap=gap, near=near, **wanted)
+            found = moments.find(searcher, _query(query), keep=keep, limit=limit, gap=gap, near=near)
             print_json([asdict(moment) for moment in found]) if as_json else display.show_moments(found)
             return
-        hits = searcher.search(_query(query), **wanted)
+        hits = searcher.search(_query(query), keep=keep, limit=limit)
         print_json([asdict(hit) for hit in hits]) if as_json else display.show_hits(hits)
 
 

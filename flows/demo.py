@@ -21,6 +21,7 @@ from flows.drive import drive
 from flows.local_server import LocalServer, api_is_configured
 from flows.settings import EmbedSettings
 from retrieval import moments
+from retrieval.filters import Filter
 from retrieval.moments import Moment
 from retrieval.query import Hit, Searcher
 
@@ -70,11 +71,11 @@ def _ask(folder: Path, database: Path) -> Iterator[tuple[str, Sequence[Hit | Mom
     """Words for sounds, pictures and moments of videos in English, words in Chinese, and a picture that is not in the bucket."""
     searcher = Searcher(str(database))
     for words, modality in QUESTIONS:
-        yield f"{words}  (among {modality})", searcher.search(words, modality=modality, limit=SHOWN)
-    yield f"{MOMENT}  (moments of videos)", moments.find(searcher, MOMENT, media=("video",), limit=SHOWN)
+        yield f"{words}  (among {modality})", searcher.search(words, keep=Filter(modality=modality), limit=SHOWN)
+    yield f"{MOMENT}  (moments of videos)", moments.find(searcher, MOMENT, keep=Filter(media=("video",)), limit=SHOWN)
     picture = query_picture(folder)
     for modality in ("image", "audio"):
-        yield f"the picture {picture}  (among {modality})", searcher.search(picture, modality=modality, limit=SHOWN)
+        yield f"the picture {picture}  (among {modality})", searcher.search(picture, keep=Filter(modality=modality), limit=SHOWN)
 
 
 def write_pairs(folder: Path, manifest: Manifest) -> Path:

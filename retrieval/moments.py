@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from retrieval.query import Hit, Searcher
+from retrieval.filters import EVERYTHING, Filter
+from retrieval.query import Hit, QueryError, Searcher
 
 TIMED = ("audio", "video")
 HITS = 10  # hits looked at for each moment that is wanted: its neighbours must be among them
@@ -41,9 +42,7 @@ def find(
     searcher: Searcher,
     query: str | Path,
     *,
-    media: Collection[str] = TIMED,
-    modality: str | None = None,
-    prefix: str | None = None,
+    keep: Filter = EVERYTHING,
     limit: int = 10,
     gap: float = GAP,
     near: float = NEAR,
@@ -52,13 +51,24 @@ def find(
 
     Parameters
     ----------
-    media : only objects of these, of "audio" and "video".
-    modality : only what was seen ("image", "video") or heard ("audio").
+    keep : what is looked at, of sounds and videos: `modality` tells what was seen ("image", "video") or heard ("audio").
     limit : most moments; they are merged from the nearest ten times as many segments.
     gap, near : how hits are merged, see `merge`.
     """
-    hits = searcher.search(query, media=media, modality=modality, prefix=prefix, limit=min(HITS * limit, 10_000))
+    hits = searcher.search(query, keep=only_timed(keep), limit=min(HITS * limit, 10_000))
     return merge(hits, gap, near)[:limit]
+
+
+def only_timed(keep: Filter) -> Filter:
+    """The same of sounds and videos alone: nothing else has moments.
+
+    Raises
+    ------
+    QueryError : it asks for other media.
+    """
+    if keep.media and not set(keep.media) <= set(TIMED):
+        raise QueryError(f"objects of medium {', '.join(keep.media)} have no moments; ask for {' or '.join(TIMED)}, or without moments")
+    return keep if keep.media else replace(keep, media=TIMED)
 
 
 def merge(hits: Iterable[Hit], gap: float = GAP, near: float = NEAR) -> list[Moment]:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
-from encoders import registry
-from encoders.context import fitted
-from encoders.media import pictures, sounds, texts, videos
-from encoders.media.containers import medium_of
-from encoders.media.frames import FrameChoice
-from encoders.media.kinds import Limits
 from encoders.spec import Encoder, Modality, Space
-from encoders.stacking import alone
+from retrieval.errors import QueryError
+from retrieval.filters import EVERYTHING, Filter
+from retrieval.query_encoder import QueryEncoder
+from retrieval.query_texts import embed_texts
+from storage import batches
 from storage import table as tables
 from storage.errors import TableError
+from storage.faults import told
+from storage.index import search_settings
+from storage.replace import scan
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["COLUMNS", "Hit", "QueryError", "Searcher"]
 
 COLUMNS = ("uri", "medium", "modality", "segment", "start", "end", "text")
-FRAMES = 32  # of a video that is asked with, spread over all of it
-
-
-class QueryError(ValueError):
-    """The question cannot be asked of this table; says what can."""
+SEVERAL = 4  # segments looked at for each object that is wanted, before looking again
+TINY = 1e-6  # vectors shorter than this have cancelled each other out, to float32's rounding
 
 
 @dataclass(frozen=True)
@@ -76,94 +79,99 @@ class Searcher:
                 f"generation {space.generation}. Their vectors cannot be compared: ask with the table's own space"
             )
         self.space = space or held
-        self._encoders: dict[Modality, Encoder] = {}
+        self.queries = QueryEncoder(self.space)
+        self.settings = search_settings(self.table)
+
+    @property
+    def dimension(self) -> int:
+        """Length of every vector."""
+        return self.space.dimension
 
     def search(
-        self,
-        query: str | Path,
-        *,
-        media: Collection[str] = (),
-        modality: str | None = None,
-        prefix: str | None = None,
-        limit: int = 10,
+        self, query: str | Path | bytes | Image, *, keep: Filter = EVERYTHING, limit: int = 10, per_object: bool = False
     ) -> list[Hit]:
         """The segments nearest to words, or to a picture, sound, video or text file.
 
         Parameters
         ----------
         query : words; a Path is a file to be looked at or listened to.
-        media : only objects of these, such as ("video",); all if empty.
-        modality : only segments that were encoded as this one: "image" finds pictures and frames of videos.
-        prefix : only objects whose URI starts with this.
+        keep : what is found at all.
         limit : most hits.
+        per_object : the best segment of each object alone, so that a long video does not take all places.
 
         Returns
         -------
         Best first. A query of several windows (a long sound, a long text, a video) scores each segment by its best window.
         """
-        return self.nearest(self.embed(query), media=media, modality=modality, prefix=prefix, limit=limit)
+        return self.nearest(self.embed(query), keep=keep, limit=limit, per_object=per_object)
 
-    def nearest(
-        self,
-        vectors: np.ndarray,
-        *,
-        media: Collection[str] = (),
-        modality: str | None = None,
-        prefix: str | None = None,
-        limit: int = 10,
-    ) -> list[Hit]:
-        """As `search`, of a query that is embedded already: float32 (windows, dimension)."""
+    def nearest(self, vectors: np.ndarray, *, keep: Filter = EVERYTHING, limit: int = 10, per_object: bool = False) -> list[Hit]:
+        """As `search`, of a query that is embedded already: float32 (windows, dimension), of unit length."""
+        found: list[Hit] = []
+        while True:
+            hits = self._best(vectors, keep.excluding(hit.uri for hit in found), SEVERAL * limit if per_object else limit)
+            if not per_object:
+                return hits
+            first = {hit.uri: hit for hit in reversed(hits)}  # of hits with one URI the best is the last to stay
+            found += sorted(first.values(), key=_order)
+            if len(found) >= limit or len(hits) < SEVERAL * limit:
+                return found[:limit]
+
+    def _best(self, vectors: np.ndarray, keep: Filter, limit: int) -> list[Hit]:
         best: dict[tuple[str, int], Hit] = {}
         for vector in vectors:
-            for hit in self._nearest(vector, _where(media, modality, prefix), limit):
+            for hit in self._nearest(vector, keep.sql(), limit):
                 key = (hit.uri, hit.segment)
                 if key not in best or hit.score > best[key].score:
                     best[key] = hit
-        return sorted(best.values(), key=lambda hit: (-hit.score, hit.uri, hit.segment))[:limit]
+        return sorted(best.values(), key=_order)[:limit]
 
-    def embed(self, query: str | Path) -> np.ndarray:
-        """Vectors of a query, float32 (windows, dimension)."""
-        if isinstance(query, str):
-            return self._of_text([query], self.encoder("text", "words"))
-        modality = medium_of(query.name, query)
-        if modality == "video":
-            return self._of_video(query)
-        encoder = self.encoder(modality, f"{query.name} ({modality})")
-        if modality == "image":
-            return encoder.encode(alone(encoder.prepare(pictures.decode(query, Limits()))))
-        if modality == "audio":
-            wanted = encoder.spec.preprocessing
-            windows = sounds.windows(query, wanted["sampling_rate"], wanted["window_samples"], Limits())
-            return np.concatenate([encoder.encode(alone(encoder.prepare(w.samples))) for w in windows])
-        return self._of_text(texts.blocks(query, query.name, Limits()), encoder)
+    def vectors_of(self, uri: str, segment: int | None = None) -> np.ndarray:
+        """What the table holds of an object, or of one of its segments: float32 (rows, dimension), in order of its segments.
 
-    def _of_video(self, query: Path) -> np.ndarray:
-        read = self.space.modalities_of("video") or ("video",)
-        encoders = {modality: self.encoder(modality, f"{query.name} (video)") for modality in read}
-        specs = {modality: encoder.spec for modality, encoder in encoders.items()}
-        seen = videos.parts(query, specs, FrameChoice(most=FRAMES))
-        return np.concatenate([encoders[part.modality].encode(alone(encoders[part.modality].prepare(part.medium))) for part in seen])
+        Raises
+        ------
+        QueryError : it holds none.
+        """
+        condition = f"uri = {tables.literal(uri)}" + (f" AND segment = {int(segment)}" if segment is not None else "")
+        with told(f"reading table {self.table.name!r}"):
+            read = scan(self.table.to_lance(), ["segment", "vector"], condition).to_table().sort_by("segment").combine_chunks()
+        if not len(read):
+            what = f"segment {segment} of {uri!r}" if segment is not None else repr(uri)
+            raise QueryError(f"table {self.table.name!r} holds no {what}; give a URI as `search` prints it")
+        return np.concatenate([batches.vectors(batch) for batch in read.to_batches()]).astype(np.float32)
 
-    def _of_text(self, words: Iterable[str], encoder: Encoder) -> np.ndarray:
-        parts = [chunk.text for chunk in fitted(encoder, words, role="query")]
-        if not parts:
-            raise QueryError("the query is empty; give some words, or the path of a picture or sound")
-        prepare = getattr(encoder, "prepare_query", encoder.prepare)  # an encoder may read queries otherwise than what it finds
-        return np.concatenate([encoder.encode(alone(prepare(part))) for part in parts])
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """One unit vector for each text, float32 (n, dimension), encoded in batches; of a long text the mean of its chunks.
+
+        Raises
+        ------
+        QueryError : a text has no vector; says which and why.
+        """
+        encoded = embed_texts(self.encoder("text", "words"), texts)
+        if encoded.failed:
+            place, reason = min(encoded.failed.items())
+            raise QueryError(f"text {place + 1} of {len(texts)} ({texts[place][:40]!r}) has no vector: {reason}; leave it out")
+        sums = np.zeros((len(texts), self.dimension), np.float32)
+        np.add.at(sums, encoded.owner, encoded.vectors)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        if len(texts) and lengths.min() < TINY:
+            raise QueryError(f"the chunks of text {int(lengths.argmin()) + 1} of {len(texts)} cancel each other out; ask with a part of it")
+        means: np.ndarray = sums / lengths
+        return means
+
+    def embed(self, query: str | Path | bytes | Image) -> np.ndarray:
+        """Vectors of a query, float32 (windows, dimension); see `QueryEncoder.embed`."""
+        return self.queries.embed(query)
 
     def encoder(self, modality: Modality, what: str) -> Encoder:
         """The encoder of a modality; QueryError, which says that `what` cannot be embedded, where the space has none."""
-        if modality not in self.space.encoders:
-            raise QueryError(f"space {self.space.name!r} cannot embed {what}; it can embed {', '.join(self.space.encoders)}")
-        if modality not in self._encoders:
-            # One float32 forward pass: the table's own number format may be coarser, which moves a score by less than its rounding.
-            self._encoders[modality] = registry.build(self.space.encoders[modality], "cpu", "float32")
-        return self._encoders[modality]
+        return self.queries.encoder(modality, what)
 
     def _nearest(self, vector: np.ndarray, where: str, limit: int) -> Iterator[Hit]:
         try:
             found = cast("LanceVectorQueryBuilder", self.table.search(vector, vector_column_name="vector"))
-            found = found.distance_type("cosine").nprobes(20).refine_factor(10)
+            found = found.distance_type("cosine").nprobes(self.settings.nprobes).refine_factor(self.settings.refine)
             found = found.where(where) if where else found
             rows = found.limit(limit).select([*COLUMNS, "_distance"]).to_list()
         except (OSError, RuntimeError, ValueError) as problem:
@@ -172,13 +180,5 @@ class Searcher:
             yield Hit(**{name: row[name] for name in COLUMNS}, score=1.0 - row["_distance"])
 
 
-def _where(media: Collection[str], modality: str | None, prefix: str | None) -> str:
-    parts = []
-    if media:
-        parts.append(f"medium IN ({', '.join(map(tables.literal, media))})")
-    if modality is not None:
-        parts.append(f"modality = {tables.literal(modality)}")
-    if prefix:
-        # A range, not LIKE: % and _ mean themselves.
-        parts.append(f"uri >= {tables.literal(prefix)} AND uri < {tables.literal(prefix + chr(0x10FFFF))}")
-    return " AND ".join(parts)
+def _order(hit: Hit) -> tuple[float, str, int]:
+    return -hit.score, hit.uri, hit.segment

@@ -17,6 +17,7 @@ import polars as pl
 from encoders.spec import MODALITIES
 from retrieval import geometry, ranking
 from retrieval.candidates import Candidates
+from retrieval.filters import Filter
 from retrieval.query import Searcher
 from retrieval.ranking import Figure
 
@@ -267,7 +268,9 @@ def _index(scored: Scored, name: str, question: Question, positions: np.ndarray,
     limit = ranking.DEPTH * (1 if single else SEVERAL)
     listed = []
     for query in drawn:
-        hits = scored.searcher.nearest(question.queries.held.rows_of(int(question.queries.places[query])), media=(medium,), limit=limit)
+        hits = scored.searcher.nearest(
+            question.queries.held.rows_of(int(question.queries.places[query])), keep=Filter(media=(medium,)), limit=limit
+        )
         uris = list(dict.fromkeys(hit.uri for hit in hits))[: ranking.DEPTH]
         listed.append(np.array([place_of[uri] for uri in uris], np.int64))
     right = question.right[np.isin(question.right[:, 0], drawn)]

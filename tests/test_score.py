@@ -31,6 +31,7 @@ from flows.cli import app
 from flows.score_run import open_score, score_table
 from flows.settings import ScoreSettings, SettingsError, load_score
 from retrieval import candidates
+from retrieval.filters import Filter
 from retrieval.query import QueryError, Searcher
 from retrieval.query_texts import embed_texts
 from retrieval.status import status
@@ -250,7 +251,7 @@ def test_with_an_index_its_loss_is_told(home, tmp_path):
         right = {line["image"] for line in slow.pairs if line.get("text") == text and "image" in line}
         if right:
             exact = sorted(slow.things("image"), key=lambda thing: -max(float(vector @ w) for w in thing[2]))[:10]
-            asked = [hit.uri for hit in searcher.search(text, media=("image",), limit=10)]
+            asked = [hit.uri for hit in searcher.search(text, keep=Filter(media=("image",)), limit=10)]
             shares.append(len({uri for uri, _, _ in exact} & set(asked)) / 10)
             hits.append(any(slow.objects[uri]["content"] in right for uri in asked))
     index = scored(home, database=str(tmp_path / "lance"))["directions"]["text>image"]["index"]

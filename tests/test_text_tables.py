@@ -20,6 +20,7 @@ from table_rows import NOW
 from flows.bucket_run import open_run
 from flows.cli import app
 from flows.settings import EmbedSettings, SettingsError
+from retrieval.filters import Filter
 from retrieval.query import Searcher
 from storage import batches, quarantine, table, tables_read
 from storage.errors import ObjectError
@@ -154,7 +155,7 @@ def test_rows_are_found_by_words_and_by_the_prefix_of_their_file(bucket, run):
     account = run()
     assert (account.listed, account.embedded) == (11, 11)
     searcher = Searcher(str(bucket.parent / "lance"))
-    hits = searcher.search("a big red dog", prefix=f"file://{bucket}/two.csv#", limit=100)
+    hits = searcher.search("a big red dog", keep=Filter(prefix=f"file://{bucket}/two.csv#"), limit=100)
     assert {hit.uri.rpartition("/")[2] for hit in hits} == {f"two.csv#A%2F{number}" for number in range(10, 15)}
     [best] = searcher.search(words(12), limit=1)
     assert (best.uri, best.text) == (f"file://{bucket}/two.csv#A%2F12", words(12))

@@ -26,6 +26,7 @@ from encoders.spec import Space
 from flows import settings
 from flows.cli import app
 from retrieval import moments
+from retrieval.filters import Filter
 from retrieval.query import Searcher
 from retrieval.status import status
 from storage import batches, schema, table
@@ -117,27 +118,27 @@ def test_a_run_again_has_nothing_to_do_and_another_choice_of_frames_leaves_video
 def test_words_find_the_scene_that_shows_what_they_say(home):
     searcher = Searcher(str(home[0] / "lance"))
     for number, name in enumerate(PICTURES):
-        (hit,) = searcher.search(captions()[name]["en"], media=("video",), modality="image", limit=1)
+        (hit,) = searcher.search(captions()[name]["en"], keep=Filter(media=("video",), modality="image"), limit=1)
         assert hit.uri.endswith(".mkv") and number * SCENE - 1 < hit.start < (number + 1) * SCENE, captions()[name]["en"]
 
 
 def test_words_find_the_window_in_which_it_is_heard(home):
     searcher = Searcher(str(home[0] / "lance"))
-    found = [searcher.search(captions()[name]["en"], media=("video",), modality="audio", limit=1)[0].start for name in SOUNDS]
+    found = [searcher.search(captions()[name]["en"], keep=Filter(media=("video",), modality="audio"), limit=1)[0].start for name in SOUNDS]
     np.testing.assert_allclose(found, SCENE * np.arange(6), atol=0.01)
 
 
 def test_a_picture_finds_the_moment_at_which_it_is_shown(home):
     searcher = Searcher(str(home[0] / "lance"))
     for number, name in enumerate(PICTURES):
-        best = moments.find(searcher, SAMPLES / name, media=("video",), modality="image", limit=2, near=0.95)
+        best = moments.find(searcher, SAMPLES / name, keep=Filter(media=("video",), modality="image"), limit=2, near=0.95)
         for moment in best:
             assert abs(moment.start - number * SCENE) < 1 and abs(moment.end - (number + 1) * SCENE) <= 1.01
             assert moment.hits >= 3 and moment.score > 0.95
 
 
 def test_a_video_finds_itself(home):
-    found = Searcher(str(home[0] / "lance")).search(home[0] / "bucket" / "world.mkv", media=("video",), limit=20)
+    found = Searcher(str(home[0] / "lance")).search(home[0] / "bucket" / "world.mkv", keep=Filter(media=("video",)), limit=20)
     assert {hit.uri.rpartition("/")[2] for hit in found} == {"world.mkv", "copy.mkv"}
     assert found[0].score > 0.99
 
