@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import StorageError
+from storage.schema import ADDED
 
 UNIT = 1e-3  # a vector's length may be off by this; float16 rounds a unit vector's length by less
 SAME = 1e-6
@@ -128,9 +129,18 @@ def without(reader: pa.RecordBatchReader, uris: Collection[str]) -> pa.RecordBat
     return pa.RecordBatchReader.from_batches(reader.schema, kept())
 
 
+def widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch that was made before a table got columns that are not of the pipeline: with nulls there. Any other is returned as it is."""
+    lacking = {field.name for field in schema if ADDED in (field.metadata or {})} - set(batch.schema.names)
+    if not lacking or set(schema.names) - lacking != set(batch.schema.names):
+        return batch
+    arrays = [pa.nulls(len(batch), field.type) if field.name in lacking else batch.column(field.name) for field in schema]
+    return pa.record_batch(arrays, schema=schema)
+
+
 def chain(schema: pa.Schema, readers: Iterable[pa.RecordBatchReader]) -> pa.RecordBatchReader:
     """Several streams of one schema as one, opened one after the other if `readers` is lazy."""
-    return pa.RecordBatchReader.from_batches(schema, (batch for reader in readers for batch in reader))
+    return pa.RecordBatchReader.from_batches(schema, (widened(batch, schema) for reader in readers for batch in reader))
 
 
 def _column(field: pa.Field, values: Any, n: int) -> pa.Array:

@@ -19,6 +19,7 @@ from lance.commit import CommitConflictError
 from lance.fragment import FragmentMetadata, write_fragments
 from lancedb.table import Table
 
+from storage.batches import widened
 from storage.errors import TableError
 from storage.evidence import Evidence, same
 from storage.faults import told
@@ -101,7 +102,7 @@ def _write(dataset: lance.LanceDataset, rows: Rows | None, evidence: Evidence) -
     """The stream as fragments that no version names yet, and the evidence of what went into them."""
     if rows is None:
         return [], evidence.of([])
-    reader = rows()
+    reader = _widened(rows(), dataset.schema)
     if not reader.schema.equals(dataset.schema, check_metadata=False):
         raise TableError("refused", f"rows have the columns {_columns(reader.schema)}; the table has {_columns(dataset.schema)}")
     sent: list[pl.DataFrame] = []
@@ -114,6 +115,12 @@ def _write(dataset: lance.LanceDataset, rows: Rows | None, evidence: Evidence) -
     stream = pa.RecordBatchReader.from_batches(reader.schema, witnessed())
     fragments = write_fragments(stream, dataset, data_cache_bytes=CACHE)
     return fragments, pl.concat([evidence.of([]), *sent])
+
+
+def _widened(reader: pa.RecordBatchReader, held: pa.Schema) -> pa.RecordBatchReader:
+    """The stream with nulls in columns that the table got meanwhile."""
+    columns = widened(pa.RecordBatch.from_pylist([], reader.schema), held).schema
+    return pa.RecordBatchReader.from_batches(columns, (widened(batch, held) for batch in reader))
 
 
 def _commit(

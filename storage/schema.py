@@ -6,6 +6,9 @@ import pyarrow as pa
 
 STAMP = pa.timestamp("us", tz="UTC")
 
+ADDED = b"sensorium.column"
+"""In the metadata of a column that is not of the pipeline: the command that made it, the only one that may write there."""
+
 LISTING = pa.schema(
     [
         pa.field("uri", pa.string(), nullable=False),

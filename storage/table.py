@@ -12,6 +12,7 @@ from lancedb.index import FTS
 from lancedb.table import Table
 
 from storage import embedding, schema
+from storage.batches import widened
 from storage.errors import TableError
 from storage.faults import told
 from storage.replace import Rows, replace, scan
@@ -120,9 +121,11 @@ def rows_with_content(table: Table, version: int, hashes: Sequence[str]) -> pa.R
     def batches() -> Iterator[pa.RecordBatch]:
         for first in range(0, len(hashes), 1000):  # the engine reads the filter in more than linear time
             wanted = ", ".join(literal(value) for value in hashes[first : first + 1000])
-            yield from dataset.scanner(filter=f"content_hash IN ({wanted})", batch_size=4096).to_batches()
+            for batch in dataset.scanner(filter=f"content_hash IN ({wanted})", batch_size=4096).to_batches():
+                yield widened(batch, held)
 
-    return pa.RecordBatchReader.from_batches(dataset.schema, batches())
+    held = widened(pa.RecordBatch.from_pylist([], dataset.schema), table.schema).schema  # the table may have got a column since
+    return pa.RecordBatchReader.from_batches(held, batches())
 
 
 def count(table: Table) -> pl.DataFrame:
