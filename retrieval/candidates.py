@@ -51,14 +51,17 @@ class Candidates:
         return vectors
 
 
-def read(table: Table) -> Candidates:
-    """Every row of the version at which `table` stands. Takes about 1 kB of memory a row, and twice the vectors' size on disk."""
+def read(table: Table, condition: str = "") -> Candidates:
+    """Every row of the version at which `table` stands, or those for which an SQL condition holds, such as `retrieval.filters` gives.
+
+    Takes about 1 kB of memory a row, and twice the vectors' size on disk.
+    """
     with told(f"reading table {table.name!r}"):
         dataset = table.to_lance()
         dimension = dataset.schema.field("vector").type.list_size
-        vectors = _mapped(dataset.count_rows(), dimension)
+        vectors = _mapped(dataset.count_rows(condition or None), dimension)
         parts, at = [], 0
-        for batch in scan(dataset, [*NAMED, "vector"]).to_batches():
+        for batch in scan(dataset, [*NAMED, "vector"], condition or None).to_batches():
             vectors[at : at + len(batch)] = batches.vectors(batch)
             parts.append(pl.DataFrame(batch.select(list(NAMED))))
             at += len(batch)
