@@ -151,7 +151,7 @@ def read_pairs(path: Path, root: str = "") -> Pairs:
     """
     table = read_rows(path)
     modalities = _columns(path, table.columns)
-    resolve = _resolver(root or open_source(str(path.parent)).root)
+    resolve = resolver(root or open_source(str(path.parent)).root)
     cells = {m: _cells(path, m, table.get_column(m), str if m == "text" else resolve) for m in modalities}
     frame = pl.DataFrame(cells).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
     full = frame.filter(_filled(modalities) >= 2)
@@ -252,8 +252,8 @@ def _cells(path: Path, modality: Modality, column: pl.Series, resolve: Callable[
     return column.replace_strict(distinct, pl.Series([resolve(cell) for cell in distinct], dtype=pl.String), default=None).alias(modality)
 
 
-def _resolver(root: str) -> Callable[[str], str]:
-    """Absolute URIs of cells: as they are, from an absolute path, or from a path relative to the root."""
+def resolver(root: str) -> Callable[[str], str]:
+    """What gives the absolute URI of a name: a URI is one, a path is absolute or begins at the root of a source."""
 
     @lru_cache(maxsize=4096)
     def real(folder: str) -> str:
