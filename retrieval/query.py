@@ -12,8 +12,9 @@ from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
 from encoders.spec import Encoder, Modality, Space
+from retrieval import exact
 from retrieval.errors import QueryError
-from retrieval.filters import EVERYTHING, Filter
+from retrieval.filters import EVERYTHING, LISTED, Filter
 from retrieval.query_encoder import QueryEncoder
 from retrieval.query_texts import embed_texts
 from storage import batches
@@ -30,6 +31,7 @@ __all__ = ["COLUMNS", "Hit", "QueryError", "Searcher"]
 
 COLUMNS = ("uri", "medium", "modality", "segment", "start", "end", "text")
 SEVERAL = 4  # segments looked at for each object that is wanted, before looking again
+WINDOWS = 16  # of one query, each asked of the engine on its own; more are asked in one pass over the table
 TINY = 1e-6  # vectors shorter than this have cancelled each other out, to float32's rounding
 
 
@@ -107,6 +109,8 @@ class Searcher:
 
     def nearest(self, vectors: np.ndarray, *, keep: Filter = EVERYTHING, limit: int = 10, per_object: bool = False) -> list[Hit]:
         """As `search`, of a query that is embedded already: float32 (windows, dimension), of unit length."""
+        if len(vectors) > WINDOWS or keep.long or (per_object and limit > LISTED):
+            return self.nearest_of_many(vectors, np.zeros(len(vectors), np.int64), keep=keep, limit=limit, per_object=per_object)[0]
         found: list[Hit] = []
         while True:
             hits = self._best(vectors, keep.excluding(hit.uri for hit in found), SEVERAL * limit if per_object else limit)
@@ -116,6 +120,51 @@ class Searcher:
             found += sorted(first.values(), key=_order)
             if len(found) >= limit or len(hits) < SEVERAL * limit:
                 return found[:limit]
+
+    def nearest_of_many(
+        self, vectors: np.ndarray, query_of: np.ndarray, *, keep: Filter = EVERYTHING, limit: int = 10, per_object: bool = False
+    ) -> list[list[Hit]]:
+        """As `nearest`, of many queries at once and always exact: one pass over the table instead of one for each query.
+
+        Parameters
+        ----------
+        vectors : float32 (windows, dimension), of unit length.
+        query_of : int64 (windows,), the query each belongs to: 0, 0, 1, 2, … that never fall and leave none out.
+        """
+        return self._exact(vectors, query_of, keep, limit, per_object)
+
+    def among(
+        self, rows: np.ndarray, vectors: np.ndarray, *, keep: Filter = EVERYTHING, limit: int = 10, per_object: bool = False
+    ) -> list[Hit]:
+        """As `nearest`, among some rows of the table alone, by their ids; always exact."""
+        return self._exact(vectors, np.zeros(len(vectors), np.int64), keep, limit, per_object, rows)[0]
+
+    def _exact(
+        self, vectors: np.ndarray, query_of: np.ndarray, keep: Filter, limit: int, per_object: bool, rows: np.ndarray | None = None
+    ) -> list[list[Hit]]:
+        found = exact.nearest(self.table, vectors, query_of, limit, COLUMNS, keep=keep, per_object=per_object, only=rows)
+        hits: list[list[Hit]] = [[] for _ in range(int(query_of[-1]) + 1 if len(query_of) else 0)]
+        for row in found.iter_rows(named=True):
+            hits[row.pop("query")].append(Hit(**row))
+        return hits
+
+    def vectors_at(self, hits: Sequence[Hit]) -> np.ndarray:
+        """The vectors of some hits, in their order: float32 (hits, dimension)."""
+        places = {(hit.uri, hit.segment): place for place, hit in enumerate(hits)}
+        vectors = np.zeros((len(hits), self.dimension), np.float32)
+        dataset = self.table.to_lance()
+        for low in range(0, len(hits), LISTED):
+            part = hits[low : low + LISTED]
+            segments = ", ".join(map(str, sorted({hit.segment for hit in part})))
+            condition = f"segment IN ({segments}) AND {Filter(uris=frozenset(hit.uri for hit in part)).sql()}"
+            with told(f"reading table {self.table.name!r}"):
+                for batch in scan(dataset, ["uri", "segment", "vector"], condition).to_batches():
+                    keys = zip(batch["uri"].to_pylist(), batch["segment"].to_pylist(), strict=True)
+                    known = [(places[key], row) for row, key in enumerate(keys) if key in places]
+                    if known:
+                        to, rows = np.array(known).T
+                        vectors[to] = batches.vectors(batch)[rows]
+        return vectors
 
     def _best(self, vectors: np.ndarray, keep: Filter, limit: int) -> list[Hit]:
         best: dict[tuple[str, int], Hit] = {}
