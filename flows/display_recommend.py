@@ -17,7 +17,7 @@ def show_recommended(told: Mapping[str, Any]) -> None:
     """What the taste is made of, the offers, and what was not known."""
     out.print(f"[bold]{_taste(told)}[/bold]")
     for offer in told["offers"]:
-        score = f"{offer['score']:.3f}" if offer["taste"] else f"{offer['likes']} like"
+        score = f"{offer['score']:.3f}" if offer["taste"] else f"{offer['likes']:,} like{'s' if offer['likes'] > 1 else ''}"
         taste = f"taste {offer['taste']}  " if len(told["tastes"]) > 1 else ""
         out.print(f"{score}  {taste}{escape(offer['uri'])}{_stretch(offer)}")
         if offer["because"]:
