@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_align, cli_bridge, cli_classify, cli_quarantine, cli_recommend, cli_score, cli_train_miniature
+from flows import cli_align, cli_bridge, cli_classify, cli_quarantine, cli_recommend, cli_score, cli_train_miniature, cli_view
 from flows.command import Database, Json, TableName, print_json, refusing
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("classify")(cli_classify.classify)
 app.command("recommend")(cli_recommend.recommend)
 app.command("score")(cli_score.score)
 app.command("train-miniature")(cli_train_miniature.train_miniature)
+app.command("view")(cli_view.view)
 
 
 def main() -> None:

@@ -1,0 +1,69 @@
+// The page: waits for the table, then shows the view that the address names.
+
+import { told as ask } from "./api.js";
+import { close } from "./detail.js";
+import { byId } from "./dom.js";
+import "./keys.js";
+import * as map from "./map.js";
+import { clear, say } from "./results.js";
+import * as search from "./search.js";
+import { go, onChange, state } from "./state.js";
+import * as table from "./table.js";
+
+const VIEWS = ["search", "map", "table"];
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-go]");
+  if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  if (!link.dataset.name) go({ q: "", medium: "", modality: "", prefix: "", after: "", before: "" });
+  else go({ view: link.dataset.name === "search" ? "" : link.dataset.name });
+});
+
+byId("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try {
+    localStorage.setItem("theme", root.dataset.theme);
+  } catch {
+    // chosen for as long as the page is open
+  }
+  map.repaint();
+});
+
+async function opened() {
+  for (let wait = 150; ; wait = Math.min(1000, wait * 1.3)) {
+    const outline = await ask("outline");
+    if (outline.state === "open") return outline;
+    say("Opening the table …", [`${outline.table} of ${outline.database}`], { waiting: true });
+    await new Promise((done) => setTimeout(done, wait));
+  }
+}
+
+function show(now) {
+  close();
+  const view = VIEWS.includes(now.view) ? now.view : "search";
+  document.body.dataset.view = view;
+  for (const name of VIEWS) byId(name).hidden = name !== view;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.dataset.name === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${now.q && view === "search" ? `${now.q} – ` : ""}Sensorium`;
+  search.follow(now);
+  if (view === "map") map.show(search.answers);
+  if (view === "table") table.show();
+}
+
+document.body.classList.toggle("fresh", location.search === "");
+try {
+  const outline = await opened();
+  clear();
+  search.prepare(outline);
+  onChange(show);
+  show(state());
+  if (document.body.classList.contains("fresh")) search.field.focus();
+} catch (problem) {
+  say("The table cannot be shown", [problem.message], { bad: true });
+}
