@@ -1,7 +1,7 @@
 """The account of every run, in a table beside the vectors: what a report, `status` and a person ask afterwards.
 
-Runs are of several kinds: those that embed ("embed") and those that score what was embedded ("score"). All have a name, a source, a space
-and a time; the columns of figures are those of embedding, and what another kind found stands in its account.
+Runs are of several kinds: those that embed ("embed"), score what was embedded ("score") and maintain it ("maintain"). All have a name, a
+source, a space and a time; the columns of figures are those of embedding, and what another kind found stands in its account.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from storage.schema import RUNS
 from storage.table import open_beside, open_table
 
 FIGURES = ("listed", "embedded", "unchanged", "quarantined", "deleted", "segments", "encoded", "reused", "version")
-EMBED, SCORE = "embed", "score"
+EMBED, SCORE, MAINTAIN = "embed", "score", "maintain"
 
 
 def table_name(name: str) -> str:

@@ -59,16 +59,24 @@ def tidy(table: Table, keep: timedelta = KEEP) -> Tidied:
     """Index and merge what has become worth it, then drop versions older than `keep`; with nothing worth it, no version is made.
 
     The rows stay the same. Readers are moved along if the latest version was the published one, and what is published is never dropped.
+    An index that is not there is not made: that is for `sensorium maintain`, which measures what it finds.
     """
     with told(f"tidying table {table.name!r}"):
-        dataset = latest(table)
-        before = table.version
-        indexed = _follow_up_indices(table, dataset)
-        merged = _merge_fragments(dataset)
-        latest(table)
+        before = latest(table).version
+        indexed, merged = settle(table)
         if table.version != before and published_version(table) == before:
             publish(table, table.version)
         return Tidied(table.version, indexed, merged, _drop_versions(table, keep))
+
+
+def settle(table: Table) -> tuple[int, int]:
+    """Follow up indices and merge fragments where it is worth it; returns the rows newly indexed and the fragments merged away."""
+    with told(f"merging what table {table.name!r} is made of"):
+        dataset = latest(table)
+        indexed = _follow_up_indices(table, dataset)
+        merged = _merge_fragments(dataset)
+        latest(table)
+        return indexed, merged
 
 
 def tidy_all(db: lancedb.DBConnection, name: str, keep: timedelta = KEEP) -> dict[str, Tidied]:
@@ -77,8 +85,9 @@ def tidy_all(db: lancedb.DBConnection, name: str, keep: timedelta = KEEP) -> dic
     for each in (name, quarantine.table_name(name), runs.table_name(name), tables_read.table_name(name)):
         table = open_table(db, each)
         if table is not None:
-            sweep(table)
-            tidied[each] = tidy(table, keep)
+            swept = sweep(table)
+            done = tidy(table, keep)
+            tidied[each] = done._replace(freed=done.freed + swept)
     return tidied
 
 

@@ -1,0 +1,199 @@
+"""How much of what exact search finds a table's vector index finds, too: recall@10, and the settings that reach a target.
+
+Questions are the table's own rows, drawn at random: any row among all rows, and rows of each modality among those of each other, since a
+text lies far from all pictures and is harder for an index than a picture is (Liang et al., "Mind the Gap", NeurIPS 2022; for graphs and
+inverted files see Jaiswal et al., "OOD-DiskANN", 2022). A row never answers itself.
+
+A found row counts if it scores at least what the tenth of the exact ten scores: copies of one object are as good as each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from statistics import median
+from time import perf_counter
+
+import lance
+import numpy as np
+import pyarrow as pa
+from lancedb.table import Table
+
+from storage.faults import told
+from storage.index import WIDEST, SearchSettings, nearest
+from storage.replace import AHEAD, BATCH
+from storage.table import literal
+
+DEPTH = 10
+QUESTIONS = 100  # of each kind: with 1,000 right answers a recall of 0.98 is known to about 0.005
+ALL = "all"
+_TIE = 1e-6  # float32 sums of unit vectors differ by less, whatever the order of their terms
+_SCORES = 1 << 22  # scores held at once: 16 MB
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Rows of the table as queries of one kind.
+
+    Parameters
+    ----------
+    name : "all", or the modalities asked with and looked for, such as "text>image".
+    among : the modality looked for; `None`: any row.
+    vectors : float32 (n, dimension), as the table holds them.
+    own : uint64 (n,), the ids of these rows, which are left out of what is found.
+    """
+
+    name: str
+    among: str | None
+    vectors: np.ndarray
+    own: np.ndarray
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What one setting finds.
+
+    Parameters
+    ----------
+    by_kind : recall@10 of each kind of question, 0 to 1.
+    milliseconds : median time of one search of this process.
+    """
+
+    settings: SearchSettings
+    by_kind: dict[str, float]
+    milliseconds: float
+
+    @property
+    def least(self) -> float:
+        """Of the kind that fares worst; 1 where there is nothing to ask."""
+        return min(self.by_kind.values(), default=1.0)
+
+
+def draw(table: Table, questions: int = QUESTIONS, seed: int = 1) -> list[Questions]:
+    """Questions of every kind that the table's modalities allow, up to `questions` of each, the same for the same rows and seed."""
+    with told(f"drawing rows of table {table.name!r}"):
+        dataset = table.to_lance()
+        drawn = _reservoirs(dataset, questions, seed)
+        modalities = sorted(drawn.keys() - {ALL})
+        vectors = {name: _vectors(dataset.take(places, columns=["vector"])["vector"]) for name, (places, _) in drawn.items()}
+    kinds: list[tuple[str, str, str | None]] = [(ALL, ALL, None)] if ALL in drawn else []
+    kinds += [(f"{asked}>{found}", asked, found) for asked, found in permutations(modalities, 2)]
+    return [Questions(name, among, vectors[asked], drawn[asked][1]) for name, asked, among in kinds]
+
+
+def exact(table: Table, questions: Sequence[Questions]) -> list[np.ndarray]:
+    """For each kind of question the scores of the ten nearest rows, by looking at every row once.
+
+    Returns
+    -------
+    Of each kind float32 (n, 10), cosine similarities, ascending; -inf where there are fewer rows. Memory: some 50 MB, whatever the table.
+    """
+    best = [np.full((len(each.vectors), DEPTH), -np.inf, np.float32) for each in questions]
+    most = max(1, _SCORES // max((len(each.vectors) for each in questions), default=1))
+    with told(f"searching table {table.name!r} exactly"):
+        for batch in _scan(table.to_lance(), ["modality", "vector"]):
+            modality = np.asarray(batch["modality"])
+            for low in range(0, len(batch), most):
+                rows = slice(low, low + most)
+                block = _vectors(batch["vector"][rows])
+                for place, each in enumerate(questions):
+                    chosen = modality[rows] == each.among if each.among else np.ones(len(block), bool)
+                    best[place] = _better(best[place], each, block[chosen], batch["_rowid"].to_numpy()[rows][chosen])
+    return [np.sort(scores, axis=1) for scores in best]
+
+
+def measure(table: Table, questions: Sequence[Questions], truth: Sequence[np.ndarray], settings: SearchSettings) -> Recall:
+    """Recall@10 of the version at which `table` stands, asked as readers ask it, one question at a time."""
+    seconds: list[float] = []
+    by_kind = {}
+    with told(f"searching table {table.name!r}"):
+        for each, scores in zip(questions, truth, strict=True):
+            found = [_found(table, each, place, settings, float(least), seconds) for place, least in enumerate(_floors(scores))]
+            right = np.minimum(np.isfinite(scores).sum(axis=1), DEPTH)
+            by_kind[each.name] = float(np.sum(found) / right.sum()) if right.sum() else 1.0
+    return Recall(settings, by_kind, round(1000 * median(seconds), 3) if seconds else 0.0)
+
+
+def raised(ask: Callable[[SearchSettings], Recall], target: float, start: SearchSettings, most: SearchSettings = WIDEST) -> list[Recall]:
+    """What was measured while settings were raised until every kind of question reached `target`, the one to keep last.
+
+    In each round the partitions searched and the candidates refined are doubled in turn, and the one that helps more is taken. If the last
+    one misses the target, no setting up to `most` reaches it.
+    """
+    at = SearchSettings(min(start.nprobes, most.nprobes), min(start.refine, most.refine))
+    measured = {at: ask(at)}
+    while measured[at].least < target:
+        wider = SearchSettings(min(2 * at.nprobes, most.nprobes), at.refine)
+        deeper = SearchSettings(at.nprobes, min(2 * at.refine, most.refine))
+        options = [option for option in (wider, deeper) if option != at]
+        if not options:
+            break
+        measured |= {option: ask(option) for option in options}
+        at = max(options, key=lambda option: (measured[option].least, sum(measured[option].by_kind.values())))
+    return [recall for settings, recall in measured.items() if settings != at] + [measured[at]]
+
+
+def _reservoirs(dataset: lance.LanceDataset, most: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Rows drawn from all and from each modality: their places, ascending int64, and their ids, uint64.
+
+    Each row gets a random key, and the smallest are kept: one pass over a narrow column, in the memory of what is kept.
+    """
+    random = np.random.default_rng(seed)
+    kept: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    at = 0
+    for batch in _scan(dataset, ["modality"]):
+        keys, places, ids = random.random(len(batch)), np.arange(at, at + len(batch)), batch["_rowid"].to_numpy()
+        modality = np.asarray(batch["modality"])
+        for name in (ALL, *np.unique(modality)):
+            chosen = np.ones(len(batch), bool) if name == ALL else modality == name
+            new = (keys[chosen], places[chosen], ids[chosen])
+            whole = new if name not in kept else tuple(np.concatenate(pair) for pair in zip(kept[name], new, strict=True))
+            first = np.argsort(whole[0], kind="stable")[:most]
+            kept[str(name)] = tuple(part[first] for part in whole)  # type: ignore[assignment]
+        at += len(batch)
+    orders = {name: np.argsort(places) for name, (_, places, _) in kept.items()}
+    return {name: (places[orders[name]], ids[orders[name]]) for name, (_, places, ids) in kept.items()}
+
+
+def _better(best: np.ndarray, questions: Questions, vectors: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The ten best scores of each question, some further rows considered."""
+    if not len(vectors) or not len(questions.vectors):
+        return best
+    scores = questions.vectors @ vectors.T  # (n, rows)
+    scores[questions.own[:, None] == ids[None, :]] = -np.inf
+    gains = scores.max(axis=1) > best.min(axis=1)  # few, once some batches have passed
+    both = np.concatenate([best[gains], scores[gains]], axis=1)
+    merged = best.copy()
+    merged[gains] = np.partition(both, -DEPTH, axis=1)[:, -DEPTH:]
+    return merged
+
+
+def _floors(scores: np.ndarray) -> np.ndarray:
+    """What a row must score to be one of the exact ten, or of as many as there are."""
+    return np.where(np.isfinite(scores), scores, np.inf).min(axis=1, initial=np.inf) - _TIE
+
+
+def _found(table: Table, asked: Questions, place: int, settings: SearchSettings, least: float, seconds: list[float]) -> int:
+    """How many of the exact ten a search finds."""
+    vector = asked.vectors[place]
+    where = f"modality = {literal(asked.among)}" if asked.among else ""
+    began = perf_counter()
+    rows = nearest(table, vector, settings, where).with_row_id(True).limit(DEPTH + 1).select(["vector", "_distance"]).to_arrow()
+    seconds.append(perf_counter() - began)
+    others = rows.filter(pa.array(rows["_rowid"].to_numpy() != asked.own[place]))[:DEPTH]
+    return int((_vectors(others["vector"]) @ vector >= least).sum())
+
+
+def _scan(dataset: lance.LanceDataset, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    scanner = dataset.scanner(
+        columns=list(columns), with_row_id=True, batch_size=BATCH, batch_readahead=AHEAD, fragment_readahead=AHEAD, scan_in_order=True
+    )
+    yield from scanner.to_batches()
+
+
+def _vectors(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Float32 (rows, dimension) of a column of fixed-size lists."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    vectors: np.ndarray = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), whole.type.list_size).astype(np.float32)
+    return vectors
