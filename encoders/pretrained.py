@@ -65,7 +65,10 @@ class Pretrained(ABC):
 
     def encode(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Vectors of a batch, float32 (n, dimension), each of length one; several threads may call this at once."""
-        vectors = self._forward(self._loaded(), inputs)
+        return self.checked(self._forward(self._loaded(), inputs))
+
+    def checked(self, vectors: np.ndarray) -> np.ndarray:
+        """The vectors (n, dimension), or EncoderError where they are not as long as the spec says."""
         if vectors.shape[1] != self.spec.dimension:
             raise EncoderError(f"{self.spec.weights} gives vectors of {vectors.shape[1]} numbers, its spec says {self.spec.dimension}")
         return vectors
