@@ -18,6 +18,13 @@ Database = Annotated[str, typer.Argument(help="LanceDB database: a folder or an 
 @contextmanager
 def refusing() -> Iterator[None]:
     """Turn what the ask or the surroundings got wrong into one line and exit code 2."""
+    try:
+        yield
+    except _refusals() as problem:  # evaluated, and so imported, only when something was raised
+        fail(str(problem))
+
+
+def _refusals() -> tuple[type[Exception], ...]:
     from encoders.errors import EncoderError, MediumError
     from flows.settings import SettingsError
     from retrieval.query import QueryError
@@ -26,11 +33,7 @@ def refusing() -> Iterator[None]:
     from tasks.pairs import PairsError
     from tasks.plan import RefusedError
 
-    refusals = (SettingsError, PairsError, EncoderError, MediumError, StorageError, RefusedError, QueryError, WorkerStartError, OSError)
-    try:
-        yield
-    except refusals as problem:
-        fail(str(problem))
+    return (SettingsError, PairsError, EncoderError, MediumError, StorageError, RefusedError, QueryError, WorkerStartError, OSError)
 
 
 def fail(message: str) -> NoReturn:

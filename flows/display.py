@@ -7,21 +7,21 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from encoders.catalogue import Entry
-from flows.pipeline import listener
-from flows.prices import Cost
-from retrieval.moments import Moment
-from retrieval.query import Hit
-from tasks.plan import Plan
 from tasks.report import SAMPLE, Account, paid
+
+if TYPE_CHECKING:  # a search shows its hits without the imports of a run
+    from encoders.catalogue import Entry
+    from flows.prices import Cost
+    from retrieval.moments import Moment
+    from retrieval.query import Hit
+    from tasks.plan import Plan
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
@@ -30,6 +30,8 @@ err = Console(stderr=True, highlight=False)
 @contextmanager
 def progress(what: str) -> Iterator[None]:
     """Show a bar over the shards of the run inside this block."""
+    from flows.pipeline import listener
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:  # elsewhere it leaves an empty line
         line = bar.add_task(what, total=None)
@@ -106,6 +108,8 @@ def show_failures(failures: Sequence[Mapping[str, Any]], source: str, title: str
 
 def show_plan(plan: Plan, seconds: float | None, cost: Cost | None = None) -> None:
     """What a run would do."""
+    import polars as pl
+
     out.print(f"listed {plan.listed}: {plan.todo.height} to embed, {plan.unchanged} unchanged, {plan.waiting.height} in quarantine,")
     out.print(f"{sum(plan.skipped.values())} skipped, {len(plan.vanished)} to delete; nothing was written")
     for medium, n, size in plan.todo.group_by("medium").agg(n=pl.len(), size=pl.col("size").sum()).sort("medium").iter_rows():
