@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_align, cli_bridge, cli_classify, cli_quarantine, cli_recommend, cli_score, cli_train_miniature, cli_view
+from flows import cli_align, cli_bridge, cli_classify, cli_maintain, cli_quarantine, cli_recommend, cli_score, cli_train_miniature, cli_view
 from flows.command import Database, Json, TableName, print_json, refusing
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(cli_quarantine.app, name="quarantine")
 app.command("align")(cli_align.align)
 app.command("bridge")(cli_bridge.bridge)
 app.command("classify")(cli_classify.classify)
+app.command("maintain")(cli_maintain.maintain)
 app.command("recommend")(cli_recommend.recommend)
 app.command("score")(cli_score.score)
 app.command("train-miniature")(cli_train_miniature.train_miniature)

@@ -9,7 +9,7 @@ from flows import display
 from flows.bucket_run import open_run
 from flows.local_server import LocalServer, prefect_api
 from flows.score_run import STEPS, open_score, score_table
-from flows.settings import AlignSettings, EmbedSettings, ScoreSettings
+from flows.settings import AlignSettings, EmbedSettings, MaintainSettings, ScoreSettings
 from tasks.report import Account
 
 
@@ -60,7 +60,28 @@ def drive_align(asked: AlignSettings, *, direct: bool) -> dict[str, Any]:
     return account
 
 
-def _as_flow(flow: Callable[[Any], Any], asked: EmbedSettings | AlignSettings | ScoreSettings, server: LocalServer | None) -> Any:
+def drive_maintain(asked: MaintainSettings, *, direct: bool) -> dict[str, Any]:
+    """The report of a maintenance; its "met" tells whether the recall was reached. What refuses it is raised."""
+    from flows.maintain_run import MOST_STEPS, maintain_table, open_maintain
+
+    run = open_maintain(asked)
+    if not direct:
+        report: dict[str, Any] = _as_flow(_maintain, asked, None)
+        return report
+    with display.steps() as told:
+        names: list[str] = []
+
+        def step(name: str, call: Callable[[], Any]) -> Any:
+            told("maintaining", len(names), MOST_STEPS, name)
+            names.append(name)
+            return call()
+
+        return maintain_table(run, step)
+
+
+def _as_flow(
+    flow: Callable[[Any], Any], asked: EmbedSettings | AlignSettings | ScoreSettings | MaintainSettings, server: LocalServer | None
+) -> Any:
     """What a flow's final state holds; an exception that it holds is raised."""
     with prefect_api(server) as ui:
         display.err.print(f"watch the run while it lasts: {ui}/runs")
@@ -88,3 +109,9 @@ def _score(asked: ScoreSettings) -> Any:
     from flows.score import score
 
     return score(asked, return_state=True)
+
+
+def _maintain(asked: MaintainSettings) -> Any:
+    from flows.maintain import maintain
+
+    return maintain(asked, return_state=True)

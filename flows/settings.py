@@ -233,6 +233,18 @@ class ScoreSettings(_Frozen):
     at_least: tuple[str, ...] = Field((), description='What must be reached, such as "text>image recall@1=0.5", or the run fails.')
 
 
+class MaintainSettings(_Frozen):
+    """Keep a table's index good and the table small."""
+
+    database: str = Field("", description="LanceDB database: a folder, or an object-store URL.")
+    table: str = Field("media", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Table in the database.")
+    recall: float = Field(0.98, gt=0, le=1, description="Share of the ten nearest that the index must find, for every kind of question.")
+    index_from: int = Field(0, ge=0, description="Rows from which an index is made; 0 decides by rows times dimension (25.6 million).")
+    questions: int = Field(100, ge=10, le=10_000, description="Rows of each kind that are asked to measure recall.")
+    keep_days: float = Field(7.0, ge=0, description="Versions older than this are dropped; what is published never is.")
+    seed: int = Field(1, ge=0, description="Of the rows that are drawn.")
+
+
 _PARTS: dict[str, type[BaseModel]] = {
     "limits": LimitSettings,
     "tables": TableSettings,
@@ -268,6 +280,11 @@ def load_align(config: Path | None, **flags: Any) -> AlignSettings:
 def load_score(config: Path | None, **flags: Any) -> ScoreSettings:
     """Settings of `score`, as `load` does."""
     return _loaded(ScoreSettings, ("database", "pairs"), config, flags)
+
+
+def load_maintain(config: Path | None, **flags: Any) -> MaintainSettings:
+    """Settings of `maintain`, as `load` does."""
+    return _loaded(MaintainSettings, ("database",), config, flags)
 
 
 def _loaded(kind: type[S], needed: tuple[str, ...], config: Path | None, flags: dict[str, Any]) -> S:

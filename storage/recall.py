@@ -115,6 +115,17 @@ def measure(table: Table, questions: Sequence[Questions], truth: Sequence[np.nda
     return Recall(settings, by_kind, round(1000 * median(seconds), 3) if seconds else 0.0)
 
 
+def flat_milliseconds(table: Table, questions: Sequence[Questions], count: int) -> float:
+    """Median time of a search of every row, of the first few questions of the first kind; 0 where there are none."""
+    seconds = []
+    with told(f"searching table {table.name!r}"):
+        for vector in questions[0].vectors[:count] if questions else ():
+            began = perf_counter()
+            nearest(table, vector, SearchSettings()).bypass_vector_index().limit(DEPTH).select(["_distance"]).to_arrow()
+            seconds.append(perf_counter() - began)
+    return round(1000 * median(seconds), 3) if seconds else 0.0
+
+
 def raised(ask: Callable[[SearchSettings], Recall], target: float, start: SearchSettings, most: SearchSettings = WIDEST) -> list[Recall]:
     """What was measured while settings were raised until every kind of question reached `target`, the one to keep last.
 
