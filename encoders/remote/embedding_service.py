@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encoders.errors import EncoderError, MediumError
 from encoders.remote.embedding_answer import AnswerError, GarbledError, read_answer
+from encoders.remote.openai_client import open_client, passes, problem_of, safe
 from encoders.remote.patience import PassingError, Patience, Pause, retry_after
 
 if TYPE_CHECKING:
-    from httpx2 import Client, Request, Response
-    from openai import OpenAI
+    from httpx2 import Response
 
-OPENAI = "api.openai.com"
-CONNECT_SECONDS = 10.0
 FIRST_CONTACT = 10.0  # a server that never answered is more likely misspelt than busy
 SUSPICIOUS = 3  # after so many failures of one request, a harmless one tells whether the server or the texts are to blame
 HARMLESS = "a"
 
 _REFUSED = frozenset({400, 413, 422})
-_PASSING = frozenset({408, 409, 424, 425, 429})
-_TERMINAL_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"})
 _ABOUT_THE_MODEL = frozenset({"model", "dimensions", "encoding_format"})
-_HEADERS = frozenset({"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"})
-_RAW = "x-stainless-raw-response"  # by which the client remembers that the answer is wanted as it came
-_OWNER = frozenset({"openai-organization", "openai-project"})  # from the environment, as the client reads it; for OpenAI alone
 
 
 class RefusedError(MediumError):
@@ -79,7 +71,7 @@ class EmbeddingService:
         self._patience = patience
         self._key = key
         self._shorten = {"dimensions": dimension} if shorten else {}
-        self._client = _client(url, key, timeout, proxies)
+        self._client = open_client(url, key, timeout, proxies)
         weakref.finalize(self, self._client.close)
         self._pause = Pause()
         self._lock = threading.Lock()
@@ -141,7 +133,7 @@ class EmbeddingService:
             silent = isinstance(problem.__cause__, ConnectTimeout)
             raise PassingError(f"{self.url} did not answer in time", silent=silent) from None
         except APIConnectionError as problem:
-            raise PassingError(f"{self.url} cannot be reached ({self._safe(problem.__cause__ or problem)})", silent=True) from None
+            raise PassingError(f"{self.url} cannot be reached ({safe(problem.__cause__ or problem, self._key)})", silent=True) from None
         except APIStatusError as problem:
             raise self._judged(problem.response) from None
         except AnswerError as problem:
@@ -158,21 +150,13 @@ class EmbeddingService:
 
     def _judged(self, response: Response) -> Exception:
         """What a status that is no success means: RefusedError, PassingError or EncoderError."""
-        status, problem = response.status_code, _problem_of(response)
-        told = f"{self.url} answers {status} for {self.model}: {self._safe(problem.get('message') or response.reason_phrase)}"
-        codes = {problem.get("code"), problem.get("type")}
-        if status == 429 and not codes & _TERMINAL_CODES:
-            return PassingError(told, retry_after(response.headers), limited=True)
-        if (status in _PASSING and status != 429) or status >= 500:
-            return PassingError(told, retry_after(response.headers))
+        status, problem = response.status_code, problem_of(response)
+        told = f"{self.url} answers {status} for {self.model}: {safe(problem.get('message') or response.reason_phrase, self._key)}"
+        if passes(status, problem):
+            return PassingError(told, retry_after(response.headers), limited=status == 429)
         if status in _REFUSED and problem.get("param") not in _ABOUT_THE_MODEL:
             return RefusedError(told)
         return self._pause.end(EncoderError(f"{told}{_ADVICE.get(status, '')}"))
-
-    def _safe(self, words: object) -> str:
-        """What a server or library says, in one line, without the key."""
-        line = " ".join(str(words).split())
-        return (line.replace(self._key, "[the key]") if self._key else line)[:500]
 
 
 _ADVICE = {
@@ -181,38 +165,3 @@ _ADVICE = {
     404: "; check model and url, which mostly ends in /v1",
     429: "; the account has nothing left: raise its limit and run again, what was committed stays",
 }
-
-
-def _problem_of(response: Response) -> Mapping[str, Any]:
-    """The protocol's {"error": {"message", "type", "param", "code"}}, or what comes near to it."""
-    try:
-        body = json.loads(response.content)
-    except ValueError:
-        return {"message": response.text[:300]}
-    problem = body.get("error", body) if isinstance(body, dict) else body
-    if not isinstance(problem, dict):
-        return {"message": problem}
-    named = {name: problem.get(name) if isinstance(problem.get(name), str) else None for name in ("type", "param", "code")}
-    return {"message": problem.get("message") or problem.get("detail") or problem, **named}
-
-
-def _client(url: str, key: str, timeout: float, proxies: bool) -> OpenAI:
-    from httpx2 import Client, Limits, Timeout
-    from openai import OpenAI
-
-    def plain(request: Request) -> None:
-        """Send the texts and the key alone: the client adds this machine's system and what it finds in environment variables."""
-        kept = {_RAW} | _HEADERS | (_OWNER if request.url.host == OPENAI else frozenset())
-        for name in [name for name in request.headers if name.lower() not in kept]:
-            del request.headers[name]
-        if key:
-            request.headers["authorization"] = f"Bearer {key}"
-
-    transport: Client = Client(
-        timeout=Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
-        limits=Limits(max_connections=None, max_keepalive_connections=None),
-        trust_env=proxies,
-        follow_redirects=False,
-        event_hooks={"request": [plain]},
-    )
-    return OpenAI(api_key=key or "none", base_url=url, max_retries=0, http_client=transport, timeout=transport.timeout)

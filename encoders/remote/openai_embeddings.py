@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,7 +16,8 @@ from encoders.context import refuse_blank, refuse_longer, room
 from encoders.errors import EncoderError
 from encoders.prompts import prompt_of
 from encoders.remote import keys
-from encoders.remote.embedding_service import OPENAI, EmbeddingService, RefusedError
+from encoders.remote.embedding_service import EmbeddingService, RefusedError
+from encoders.remote.openai_client import OPENAI, checked_url
 from encoders.remote.token_budget import SPECIAL_TOKENS, byte_tokenizer, requests
 from encoders.spec import Modality, Spec
 from encoders.tokenizer import chunking, read_tokenizer
@@ -103,7 +103,7 @@ class OpenAIEmbeddings:
         tokenizer = str(Path(tokenizer).expanduser().resolve()) if tokenizer else ""
         length, shorten = _length(model, dimension, shorten)
         _check_numbers(context=context, request_tokens=request_tokens, request_inputs=request_inputs, at_once=at_once, timeout=timeout)
-        url = _checked_url(url, insecure)
+        url = checked_url(url, insecure)
         key = key or ("OPENAI_API_KEY" if urlsplit(url).hostname == OPENAI else "")
         keys.check_name(key)
         service = {"url": url, "key": key, "price": float(price), "request_tokens": request_tokens, "request_inputs": request_inputs}
@@ -239,24 +239,6 @@ def _check_numbers(**numbers: float) -> None:
     for name, number in numbers.items():
         if number <= 0:
             raise EncoderError(f"{name} is at least one, got {number}")
-
-
-def _checked_url(url: str, insecure: bool) -> str:
-    parts = urlsplit(url)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise EncoderError("a url that carries a user, a password or a query is not taken (nor shown); name the key with the option key")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise EncoderError(f"url {url!r} is no address; write one such as https://{OPENAI}/v1")
-    if parts.scheme == "http" and not (insecure or _is_this_machine(parts.hostname)):
-        raise EncoderError(f"{url} would carry texts and key unencrypted; use https, or insecure = true in a network that you trust")
-    return url.rstrip("/")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _digest(folder: str) -> str:

@@ -103,10 +103,12 @@ class Patience:
     Parameters
     ----------
     seconds : most seconds of waiting in all.
+    advice : what to do when they are over.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, advice: str = "What was committed stays: run again later") -> None:
         self.seconds = seconds
+        self.advice = advice
         self.tries = 0
         self.waited = 0.0
 
@@ -127,6 +129,6 @@ class Patience:
             asked = f"; the server asks to wait {problem.after:,.0f} s" if problem.after else ""
             raise EncoderError(
                 f"{problem}, {self.tries} time{'s' if self.tries > 1 else ''} within {self.waited:.0f} s of waiting{asked}; at most "
-                f"{self.seconds:.0f} s are waited (option patience). What was committed stays: run again later"
+                f"{self.seconds:.0f} s are waited (option patience). {self.advice}"
             )
         return wait

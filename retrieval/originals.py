@@ -1,0 +1,69 @@
+"""The nearest segments of a table, each content once: copies of an object under other names take no places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from retrieval.filters import Filter
+from retrieval.passages import Passage
+from retrieval.query import Hit, Searcher
+from storage.faults import told
+from storage.replace import scan
+from storage.table import literal
+
+ROUNDS = 5
+"""Times that the table is asked anew without the copies that were found; what then still comes twice is left out unreplaced."""
+
+
+class Originals:
+    """Asks a table, and remembers which objects were left out as copies, by the URI of the one that stays.
+
+    Which one stays is settled by the first hit; `hits` counts all that were returned.
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        self.searcher = searcher
+        self.copies: dict[str, list[str]] = {}
+        self.hits = 0
+        self._contents: dict[str, str] = {}
+        self._first: dict[str, str] = {}
+
+    def nearest(self, vectors: np.ndarray, keep: Filter, limit: int) -> list[Hit]:
+        """As `Searcher.nearest`, of objects with contents of their own."""
+        for _ in range(ROUNDS):
+            hits = self.searcher.nearest(vectors, keep=keep, limit=limit)
+            if not (copies := self._sorted_out(hits)):
+                break
+            keep = keep.excluding(copies)
+        kept = [hit for hit in hits if self._first[self._contents[hit.uri]] == hit.uri]
+        self.hits += len(kept)
+        return kept
+
+    def told(self, passage: Passage) -> Passage:
+        """A passage with its object's content, and the copies of that."""
+        return replace(passage, content_hash=self._contents[passage.uri], copies=tuple(self.copies.get(passage.uri, ())))
+
+    def _sorted_out(self, hits: Iterable[Hit]) -> set[str]:
+        """Those among the hits' objects that are copies of others."""
+        uris = dict.fromkeys(hit.uri for hit in hits)
+        self._read(uris)
+        found = set()
+        for uri in uris:
+            first = self._first.setdefault(self._contents[uri], uri)
+            if first != uri:
+                found.add(uri)
+                if uri not in (named := self.copies.setdefault(first, [])):
+                    named.append(uri)
+        return found
+
+    def _read(self, uris: Iterable[str]) -> None:
+        if not (new := [uri for uri in uris if uri not in self._contents]):
+            return
+        table = self.searcher.table
+        condition = f"segment = 0 AND uri IN ({', '.join(map(literal, new))})"
+        with told(f"reading table {table.name!r}"):
+            rows = scan(table.to_lance(), ["uri", "content_hash"], condition).to_table().to_pylist()
+        self._contents |= {row["uri"]: row["content_hash"] for row in rows}

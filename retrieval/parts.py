@@ -1,0 +1,69 @@
+"""Passages in small parts, each with a score of its own: under a budget of tokens, small parts hold more answers than long ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from encoders.chunks import chunks
+from encoders.context import DEFAULT, words
+from encoders.errors import MediumError
+from encoders.prompts import prompt_of
+from encoders.spec import Encoder
+from encoders.stacking import encoded
+from retrieval.passages import Passage, cut
+
+SIZE = 64
+"""Tokens of a part, at most."""
+OWN = 0.7
+"""Weight of a part's own similarity against that of the passage it stands in."""
+
+
+def parts(encoder: Encoder, passages: Sequence[Passage], question: np.ndarray, size: int = SIZE, own: float = OWN) -> list[Passage]:
+    """The parts of some texts' passages, which lie side by side without a gap.
+
+    A part scores `own` times the cosine similarity of its own vector with the question, and else that of its passage: a sentence alone says
+    little about what it speaks of. That smaller units answer more questions within the same number of tokens is the finding of Chen et al.,
+    "Dense X Retrieval" (2024), section 5.
+
+    Parameters
+    ----------
+    encoder : of the texts; parts are encoded as texts, not as queries.
+    question : float32 (windows, dimension), of unit length; the best window counts.
+    size : most tokens of a part, by the encoder's tokenizer, else words. A part ends with a sentence where that can be.
+    """
+    places = [(number, first, last) for number, passage in enumerate(passages) for first, last in _cuts(encoder, passage.text or "", size)]
+    scores = _scores(encoder, [(passages[number].text or "")[first:last] for number, first, last in places], question)
+    found = []
+    for (number, first, last), score in zip(places, scores, strict=True):
+        whole = passages[number]
+        found.append(cut(whole, first, last, whole.score if score is None else own * score + (1 - own) * whole.score))
+    return found
+
+
+def _cuts(encoder: Encoder, text: str, size: int) -> list[tuple[int, int]]:
+    """Where parts begin and end; what stands between two chunks belongs to the first of them."""
+    most = encoder.spec.preprocessing.get("chunk", DEFAULT)["size"]
+    tokenizer = getattr(encoder, "tokenizer", None) or words()
+    starts = [chunk.start for chunk in chunks([text], tokenizer, min(size, most), 0, prompt_of(encoder.spec, "document"))]
+    if not starts:
+        return [(0, len(text))]
+    return list(zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True))
+
+
+def _scores(encoder: Encoder, texts: Sequence[str], question: np.ndarray) -> list[float | None]:
+    """Cosine similarity of each text with the question; None for one that the encoder refuses."""
+    prepared, places = [], []
+    for place, text in enumerate(texts):
+        try:
+            prepared.append(encoder.prepare(text.strip()))
+        except (MediumError, ValueError):  # a text of which the encoder knows no word
+            continue
+        places.append(place)
+    scores: list[float | None] = [None] * len(texts)
+    if prepared:
+        best = (encoded(encoder, prepared) @ question.T).max(axis=1)
+        for place, score in zip(places, best, strict=True):
+            scores[place] = float(score)
+    return scores
