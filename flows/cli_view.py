@@ -25,14 +25,15 @@ def view(
     as_json: Json = False,
 ) -> None:
     """Show the table on a page for this machine's browser: search, listen, look, the map, quarantine and runs. Ctrl-C ends it."""
-    if "://" not in database and not Path(database).is_dir():
-        fail(f"there is no folder {database!r}; name the database that `sensorium embed SOURCE DATABASE` made")
     from flows import secret_blocks
     from retrieval.page import serving
     from retrieval.page.library import Library
 
     secret_blocks.install()
     library = Library(database, table, functools.partial(_space, space) if space else None, source)
+    if not _seen(database, table):
+        with refusing():
+            library.open()  # says what is the matter, before anybody is shown a page
     say = _say_json if as_json else _say
     try:
         served = serving.listen(port)
@@ -40,9 +41,14 @@ def view(
         fail(str(problem))
     try:
         serving.serve(library, served, browser=browser and not as_json, say=say)
-    except Exception as problem:  # noqa: BLE001 - what refusals there are is known to `refusing` alone, which loads too much to begin with
+    except Exception as problem:
         with refusing():
             raise problem
+
+
+def _seen(database: str, table: str) -> bool:
+    """Whether a table seems to be there, as far as that can be told without LanceDB, which takes longer to load than the page."""
+    return "://" in database or Path(database, f"{table}.lance").is_dir()
 
 
 def _say(address: str) -> None:

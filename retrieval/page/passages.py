@@ -40,8 +40,7 @@ def whole(table: Table, uri: str) -> dict[str, Any]:
     for row in sorted(rows, key=lambda row: (row["start"] or 0, row["segment"])):
         words, start = row["text"] or "", row["start"] or 0.0
         fresh = words[max(0, round(at - start)) :] if parts and _counts(row) else words
-        gap = "\n" if parts and start > at else ""
-        parts.append({"segment": row["segment"], "words": gap + fresh})
+        parts.append({"segment": row["segment"], "words": (_gap(start - at) if parts else "") + fresh})
         at, length = max(at, start + len(words)), length + len(fresh)
         if length > LONGEST:
             return {"parts": parts, "cut": True}
@@ -60,9 +59,15 @@ def _beside(table: Table, hits: Sequence[Hit]) -> dict[tuple[str, int], dict[str
 def _passage(hit: Hit, chunks: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
     words, start = hit.text or "", hit.start or 0.0
     before, behind = chunks.get((hit.uri, hit.segment - 1)), chunks.get((hit.uri, hit.segment + 1))
-    lead = before["text"][: max(0, round(start - before["start"]))] if before and _counts(before) else ""
-    tail = behind["text"][max(0, round(start + len(words) - behind["start"])) :] if behind and _counts(behind) else ""
+    lead = before["text"][: max(0, round(start - before["start"]))] + _gap(start - before["end"]) if before and _counts(before) else ""
+    end = start + len(words)
+    tail = _gap(behind["start"] - end) + behind["text"][max(0, round(end - behind["start"])) :] if behind and _counts(behind) else ""
     return [lead[-CONTEXT:], words, tail[:CONTEXT]]
+
+
+def _gap(characters: float) -> str:
+    """What stands between two chunks: white space, which no chunk keeps, so that its kind is guessed by its length."""
+    return "" if characters < 1 else " " if characters < 2 else "\n\n"
 
 
 def _counts(row: dict[str, Any]) -> bool:

@@ -28,6 +28,7 @@ MANY = 60  # where one is
 WINDOWS = 32  # of a long sound, video or text that is asked with, spread over all of it
 ALSO = 5  # further moments told of one object
 MOMENT_HITS = 8  # hits looked at for each sound or video that is wanted
+NEAR = 0.9  # share of a moment's best score that its other hits must have: narrow, since a person plays what is marked
 
 
 def by_words(library: Library, asked: Mapping[str, str]) -> dict[str, Any]:
@@ -149,7 +150,7 @@ def _moments(searcher: Searcher, vectors: np.ndarray, keep: Filter, wanted: int)
     from retrieval import moments
 
     found: dict[str, list[moments.Moment]] = {}
-    for moment in moments.merge(searcher.nearest(vectors, keep=keep, limit=MOMENT_HITS * wanted)):
+    for moment in moments.merge(searcher.nearest(vectors, keep=keep, limit=MOMENT_HITS * wanted), near=NEAR):
         found.setdefault(moment.uri, []).append(moment)
     return [
         {"hit": best.best, "start": best.start, "end": best.end, "also": [_moment(each) for each in others[:ALSO]]}

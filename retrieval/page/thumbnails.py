@@ -44,12 +44,12 @@ def thumbnail(library: Library, item: Item, size: str, at: float) -> bytes:
     """
     from encoders.errors import UnreadableError
 
+    if item.medium not in _PIXELS:
+        raise UnreadableError("no picture", f"{item.name} is {item.medium}, of which there is no picture")
     source, uri = library.place(item)
     key = (item.content_hash, size, at if item.medium == "video" else 0.0)
     if (known := _kept.get(key)) is not None:
         return known
-    if item.medium not in _PIXELS:
-        raise UnreadableError("no picture", f"{item.name} is {item.medium}, of which there is no picture")
     made = _webp(_PIXELS[item.medium](source, uri, item, at), SIZES[size])
     _kept.put(key, made)
     return made
