@@ -14,7 +14,18 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import cli_align, cli_bridge, cli_classify, cli_maintain, cli_quarantine, cli_recommend, cli_score, cli_train_miniature, cli_view
+from flows import (
+    cli_align,
+    cli_answer,
+    cli_bridge,
+    cli_classify,
+    cli_maintain,
+    cli_quarantine,
+    cli_recommend,
+    cli_score,
+    cli_train_miniature,
+    cli_view,
+)
 from flows.command import Database, Json, TableName, print_json, refusing
 
 app = typer.Typer(
@@ -26,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_quarantine.app, name="quarantine")
 app.command("align")(cli_align.align)
+app.command("answer")(cli_answer.answer)
 app.command("bridge")(cli_bridge.bridge)
 app.command("classify")(cli_classify.classify)
 app.command("maintain")(cli_maintain.maintain)
@@ -200,11 +212,15 @@ def status(database: Database, table: TableName = "media", as_json: Json = False
         if as_json:
             print_json(told)
             return
-        display.show_mapping(f"table {table} of {database}", {k: v for k, v in told.items() if k not in {"runs", "table", "score"}})
+        display.show_mapping(
+            f"table {table} of {database}", {k: v for k, v in told.items() if k not in {"runs", "table", "score", "maintenance"}}
+        )
         if score := told["score"]:
             display.show_mapping(
                 f"scored {score['finished']:%Y-%m-%d %H:%M} at version {score['version']}", {score["pairs"]: score["verdict"]}
             )
+        if done := told["maintenance"]:
+            display.show_mapping(f"maintained {done['finished']:%Y-%m-%d %H:%M} at version {done['version']}", {"index": done["verdict"]})
         display.show_rows(told["runs"], ["run", "state", "started", "listed", "embedded", "quarantined", "deleted"])
 
 

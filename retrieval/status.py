@@ -8,16 +8,17 @@ from typing import Any
 
 import lancedb
 import polars as pl
+from lancedb.table import Table
 
 from encoders.spec import Space
-from storage import quarantine, runs, table
+from storage import index, quarantine, runs, table
 from storage.errors import TableError
 
-LATEST_SCORES = 10  # among which one that was finished is looked for
+LATEST = 10  # scores or maintenances, among which one that was finished is looked for
 
 
 def status(database: str, name: str = "media", latest: int = 10) -> dict[str, Any]:
-    """Rows, objects, generation, space, index, quarantine by reason, the latest runs and the last score of a table.
+    """Rows, objects, generation, space, indices, quarantine by reason, the latest runs, the last score and maintenance of a table.
 
     Raises TableError if there is no such database or table.
     """
@@ -36,16 +37,36 @@ def status(database: str, name: str = "media", latest: int = 10) -> dict[str, An
         "space": Space.from_json(table.space_json(held)).name,
         "version": int(held.version),
         "published": table.published_version(held),
-        "index": {index.name: index.index_type for index in held.list_indices()},
+        "index": {each.name: each.index_type for each in held.list_indices()},
+        "vector_index": _vector_index(held),
         "quarantine": quarantine.by_reason(quarantine.load(db, name)),
         "runs": runs.latest(db, name, latest).drop("account").to_dicts(),
         "score": _last_score(db, name),
+        "maintenance": _last_maintenance(db, name),
     }
+
+
+def _vector_index(held: Table) -> dict[str, Any]:
+    """Its type, the rows it does not cover, how readers ask it, and what that was measured to find."""
+    found = index.state(held)
+    settings = index.search_settings(held)
+    told = {"kind": found.kind, "unindexed": found.unindexed, "parts": found.parts, "bytes": found.bytes}
+    return told | {"nprobes": settings.nprobes, "refine": settings.refine, "recall": found.kept.get("recall", {})}
+
+
+def _last_maintenance(db: lancedb.DBConnection, name: str) -> dict[str, Any] | None:
+    """When a table was last maintained, and what came of it."""
+    done = runs.latest(db, name, LATEST, kind=runs.MAINTAIN).filter(pl.col("state") == "finished")
+    if done.is_empty():
+        return None
+    last = done.row(0, named=True)
+    report = json.loads(last["account"])
+    return {key: report[key] for key in ("run", "version", "published", "target", "met", "verdict")} | {"finished": last["finished"]}
 
 
 def _last_score(db: lancedb.DBConnection, name: str) -> dict[str, Any] | None:
     """When a table was last scored, at which of its versions, and what came of it; figures of each direction by metric."""
-    scores = runs.latest(db, name, LATEST_SCORES, kind=runs.SCORE).filter(pl.col("state") == "finished")
+    scores = runs.latest(db, name, LATEST, kind=runs.SCORE).filter(pl.col("state") == "finished")
     if scores.is_empty():
         return None
     score = scores.row(0, named=True)
