@@ -1,0 +1,188 @@
+"""Clusters of vectors: k-means, which parts all of them, and HDBSCAN, which leaves out those that lie apart."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from retrieval.errors import QueryError
+
+NOISE = -1
+"""The label of what is in no cluster."""
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How vectors are parted.
+
+    Parameters
+    ----------
+    method : "kmeans" or "hdbscan".
+    clusters : how many k-means makes; `None`: the number of best silhouette. HDBSCAN finds its own.
+    smallest : fewest members of a cluster of HDBSCAN; `None`: half the square root of n, and at least 5.
+    seed : the same vectors and seed give the same clusters on the same machine.
+    many : of more vectors than this k-means looks at a small batch at a time.
+    looked_at : vectors by which the number of clusters is chosen.
+    """
+
+    method: str = "kmeans"
+    clusters: int | None = None
+    smallest: int | None = None
+    seed: int = 0
+    many: int = 20_000
+    looked_at: int = 2_000
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise QueryError(f"there is no method {self.method!r}; allowed are {', '.join(METHODS)}")
+        if self.clusters is not None and self.method != "kmeans":
+            raise QueryError(f"{self.method} finds the number of clusters itself; leave --clusters out, or ask for kmeans")
+        if self.smallest is not None and self.method != "hdbscan":
+            raise QueryError(f"{self.method} has no smallest cluster; leave --smallest out, or ask for hdbscan")
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which cluster each vector is in.
+
+    Parameters
+    ----------
+    labels : int64 (n,), from 0, the largest cluster first; -1 (`NOISE`): in none.
+    membership : float32 (n,), how well each belongs: cosine to the centre (k-means), or HDBSCAN's probability, 0 of noise.
+    centres : float32 (clusters, d), of unit length: the means of their members.
+    silhouettes : mean silhouette by number of clusters, of the numbers that were tried.
+    """
+
+    labels: np.ndarray
+    membership: np.ndarray
+    centres: np.ndarray
+    silhouettes: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Members of each cluster, int64 (clusters,)."""
+        return np.bincount(self.labels[self.labels != NOISE], minlength=len(self.centres))
+
+
+def find(vectors: np.ndarray, settings: ClusterSettings | None = None) -> Clusters:
+    """Clusters of (n, d) vectors of unit length.
+
+    Near is meant as cosine: on unit vectors, where k-means and HDBSCAN take the Euclidean distance, it is the same order.
+
+    Raises
+    ------
+    QueryError : there are too few vectors, or too many for the method.
+    """
+    settings = settings or ClusterSettings()
+    if len(vectors) < 3:
+        raise QueryError(f"{len(vectors)} vectors make no clusters; at least 3 are needed")
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # threads add up in the order they finish: clusters would differ from run to run
+        return METHODS[settings.method](vectors, settings)
+
+
+def numbers_to_try(n: int) -> list[int]:
+    """Numbers of clusters from 2 to a quarter of n and at most 64, each about 1.4 times the last."""
+    most = max(2, min(64, n // 4))
+    return sorted({min(most, round(2 ** (1 + step / 2))) for step in range(11)})
+
+
+def _kmeans(vectors: np.ndarray, settings: ClusterSettings) -> Clusters:
+    silhouettes: dict[int, float] = {}
+    number = settings.clusters
+    if number is None:
+        silhouettes = _silhouettes(vectors, settings)
+        number = max(silhouettes, key=lambda k: (silhouettes[k], -k), default=1)
+    elif not 1 <= number <= len(vectors):
+        raise QueryError(f"{len(vectors)} vectors cannot make {number} clusters; give a number from 1 to {len(vectors)}")
+    labels, centres = _renumbered(vectors, _parted(vectors, number, settings))
+    return Clusters(labels, np.einsum("nd,nd->n", vectors, centres[labels]), centres, silhouettes)
+
+
+def _parted(vectors: np.ndarray, number: int, settings: ClusterSettings) -> np.ndarray:
+    """Labels by k-means (Lloyd 1982, begun as Arthur & Vassilvitskii 2007), the best of 4 beginnings; of many by Sculley 2010's batches."""
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    method = KMeans if len(vectors) <= settings.many else MiniBatchKMeans
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters: empty ones are left out below
+        labels = method(number, n_init=4, random_state=settings.seed).fit_predict(vectors)
+    return np.asarray(labels, np.int64)
+
+
+def _silhouettes(vectors: np.ndarray, settings: ClusterSettings) -> dict[int, float]:
+    """Mean silhouette (Rousseeuw 1987) of k-means with several numbers of clusters, on a sample."""
+    from sklearn.metrics import silhouette_score
+
+    sample = vectors
+    if len(vectors) > settings.looked_at:
+        sample = vectors[np.sort(np.random.default_rng(settings.seed).permutation(len(vectors))[: settings.looked_at])]
+    found: dict[int, float] = {}
+    distances = np.clip(1 - sample @ sample.T, 0, 2)
+    np.fill_diagonal(distances, 0)
+
+    def score(number: int) -> None:
+        labels = _parted(sample, number, settings)
+        if 1 < len(np.unique(labels)) < len(sample):
+            found[number] = float(silhouette_score(distances, labels, metric="precomputed"))
+
+    for number in numbers_to_try(len(sample)):
+        score(number)
+    best = max(found, key=lambda k: found[k], default=None)
+    for number in _between(best, list(found)) if best else ():
+        score(number)
+    return dict(sorted(found.items()))
+
+
+def _between(best: int, tried: list[int]) -> list[int]:
+    """Up to 4 numbers on each side of the best that lie before the next one tried."""
+    low = max((k for k in tried if k < best), default=best)
+    high = min((k for k in tried if k > best), default=best)
+    sides = (np.linspace(low, best, 6)[1:-1], np.linspace(best, high, 6)[1:-1])
+    return sorted({round(k) for side in sides for k in side} - set(tried))
+
+
+def _hdbscan(vectors: np.ndarray, settings: ClusterSettings) -> Clusters:
+    """Campello, Moulavi & Sander 2013; McInnes & Healy 2017. Takes time in the square of n, in more than a few dimensions."""
+    from sklearn.cluster import HDBSCAN
+
+    if len(vectors) > settings.many and vectors.shape[1] > 3:
+        raise QueryError(
+            f"hdbscan would compare each of {len(vectors):,} vectors with each other; up to {settings.many:,} are allowed. "
+            "Ask for kmeans, for clusters on the plane, or for fewer objects"
+        )
+    smallest = settings.smallest or max(5, round(len(vectors) ** 0.5 / 2))
+    if not 2 <= smallest <= len(vectors):
+        raise QueryError(f"the smallest cluster cannot have {smallest} of {len(vectors)} members; give a number from 2 to {len(vectors)}")
+    model = HDBSCAN(min_cluster_size=smallest, copy=True).fit(vectors)
+    labels, centres = _renumbered(vectors, model.labels_.astype(np.int64))
+    return Clusters(labels, model.probabilities_.astype(np.float32), centres)
+
+
+METHODS: Mapping[str, Callable[[np.ndarray, ClusterSettings], Clusters]] = {"kmeans": _kmeans, "hdbscan": _hdbscan}
+
+
+def means_of(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The mean of each cluster's members, of unit length: float32 (clusters, d)."""
+    number = int(labels.max(initial=NOISE)) + 1
+    sums = np.zeros((number, vectors.shape[1]), np.float32)
+    inside = labels != NOISE
+    np.add.at(sums, labels[inside], vectors[inside])
+    result: np.ndarray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), _TINY)
+    return result
+
+
+def _renumbered(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels with the largest cluster first, of equal ones that which begins earlier, empty ones left out; and the centres."""
+    names, firsts, counts = np.unique(labels[labels != NOISE], return_index=True, return_counts=True)
+    order = np.lexsort((firsts, -counts))
+    places = {NOISE: NOISE} | {int(names[old]): new for new, old in enumerate(order)}
+    moved = np.array([places[int(label)] for label in labels], np.int64)
+    return moved, means_of(vectors, moved)
