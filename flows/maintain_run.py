@@ -68,6 +68,8 @@ class MaintainRun:
     def merge(self) -> None:
         """Follow up indices and merge fragments, before rows are drawn and an index is built over them."""
         self.settled = upkeep.settle(self.table)
+        if self.reason:
+            index.index_filters(self.table)
 
     def examine(self) -> None:
         """Draw questions and answer them exactly."""

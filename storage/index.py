@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from lancedb.index import IvfRq, IvfSq
+from lancedb.index import Bitmap, IvfRq, IvfSq
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
@@ -21,6 +21,7 @@ from storage.replace import latest
 
 SETTINGS = "sensorium.search"
 COLUMN = "vector"
+FILTERS = ("medium", "modality")
 NONE, RQ, SQ = "none", "IVF_RQ", "IVF_SQ"
 
 
@@ -51,14 +52,15 @@ class IndexRules:
     ----------
     values : rows times dimension from which an index is worth it. A search of every row of 100,000 x 256 takes some 50 ms.
     partition : rows of one partition, on average. Smaller ones make the build slower and each probe worth less.
-    deltas : an index that consists of more parts than this is built anew: each follow-up adds one, and each is searched on its own.
+    parts : an index that consists of more parts than this is built anew: each is searched on its own. Our follow-ups merge what they add,
+        LanceDB's own `optimize` adds a part each time.
     growth : so is one of a table that has this many times the rows it had when it was built: its partitions have grown as much.
     bits : of IVF_RQ, for each number of a vector.
     """
 
     values: int = 100_000 * 256
     partition: int = 4096
-    deltas: int = 8
+    parts: int = 8
     growth: float = 2.0
     bits: int = 2
 
@@ -79,7 +81,7 @@ class IndexState:
     ----------
     kind : "IVF_RQ", "IVF_SQ", or "none".
     rows, unindexed : rows of the table, and those that the index does not cover and a search looks at one by one.
-    parts : what the index consists of; more than one after follow-ups.
+    parts : what the index consists of; two after follow-ups.
     bytes : its size.
     kept : what was written beside it (`keep`): nprobes, refine, recall …; {} where nothing was.
     """
@@ -155,6 +157,20 @@ def build(table: Table, kind: str, rules: IndexRules) -> None:
             SQ: lambda: IvfSq(distance_type="cosine", **training),
         }[kind]()
         table.create_index(COLUMN, config=config, replace=True)
+        latest(table)
+
+
+def index_filters(table: Table) -> None:
+    """Bitmaps of the columns by which most searches are narrowed, once per table: half the time of such a search of 200,000 rows.
+
+    None of the URI: a run's own diff asks by it, and must not depend on an index.
+    """
+    with told(f"indexing the filters of table {table.name!r}"):
+        latest(table)
+        there = {column for each in table.list_indices() for column in each.columns}
+        for column in FILTERS:
+            if column not in there:
+                table.create_index(column, config=Bitmap())
         latest(table)
 
 

@@ -91,7 +91,7 @@ def why_build(held: IndexState, dimension: int, rules: IndexRules) -> str:
         return "there is none" if rules.worth_it(held.rows, dimension) else ""
     if held.kept.get("pending"):
         return "the last build was cut off before it was measured"
-    if held.parts > rules.deltas:
+    if held.parts > rules.parts:
         return f"it consists of {held.parts} parts"
     if built_at and held.rows >= rules.growth * built_at:
         return f"the table grew from {built_at:,} to {held.rows:,} rows"
