@@ -386,9 +386,10 @@ def loaded() -> Iterator[list[tuple[str, str]]]:
         calls.append((space, generation))
         return lambda query: vector(query, "v1", 0)
 
+    before = embedding._loader
     embedding.set_loader(load)
     yield calls
-    embedding.set_loader(None)
+    embedding.set_loader(before)
 
 
 def test_plain_lancedb_encodes_a_query_by_the_tables_space(media: Table, loaded: list[tuple[str, str]]) -> None:
@@ -398,7 +399,8 @@ def test_plain_lancedb_encodes_a_query_by_the_tables_space(media: Table, loaded:
     assert loaded == [('{"name": "test"}', "g1")]
 
 
-def test_plain_lancedb_without_encoders_says_what_to_import(media: Table) -> None:
+def test_plain_lancedb_without_encoders_says_what_to_import(media: Table, loaded: list[tuple[str, str]]) -> None:
+    embedding.set_loader(None)
     with pytest.raises(RuntimeError, match="`import retrieval.lancedb_plugin` first"):
         media.search("a cat", vector_column_name="vector").limit(1).to_list()
 
