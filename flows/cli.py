@@ -16,13 +16,19 @@ import typer
 
 from flows import (
     cli_align,
+    cli_analogy,
     cli_answer,
     cli_bridge,
+    cli_calibrate,
     cli_classify,
+    cli_cluster,
+    cli_duplicates,
+    cli_export,
     cli_maintain,
     cli_quarantine,
     cli_recommend,
     cli_score,
+    cli_search,
     cli_train_miniature,
     cli_view,
 )
@@ -37,12 +43,18 @@ app = typer.Typer(
 )
 app.add_typer(cli_quarantine.app, name="quarantine")
 app.command("align")(cli_align.align)
+app.command("analogy")(cli_analogy.analogy)
 app.command("answer")(cli_answer.answer)
 app.command("bridge")(cli_bridge.bridge)
+app.command("calibrate")(cli_calibrate.calibrate)
 app.command("classify")(cli_classify.classify)
+app.command("cluster")(cli_cluster.cluster)
+app.command("duplicates")(cli_duplicates.duplicates)
+app.command("export")(cli_export.export)
 app.command("maintain")(cli_maintain.maintain)
 app.command("recommend")(cli_recommend.recommend)
 app.command("score")(cli_score.score)
+app.command("search")(cli_search.search)
 app.command("train-miniature")(cli_train_miniature.train_miniature)
 app.command("view")(cli_view.view)
 
@@ -144,61 +156,6 @@ def _print_plan(bucket_run: Any, as_json: bool) -> None:
             "price": cost and cost.price,
         }
     )
-
-
-@app.command()
-def search(
-    database: Database,
-    query: Annotated[str, typer.Argument(help="Words, or the path of a picture, sound, video or text file.")],
-    table: TableName = "media",
-    medium: Annotated[str | None, typer.Option(help="Only objects that are text, image, audio or video.")] = None,
-    modality: Annotated[str | None, typer.Option(help="Only segments encoded as text, image, audio or video.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Only objects whose URI starts with this.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most hits.")] = 10,
-    as_moments: Annotated[bool, typer.Option("--moments", help="Stretches of sounds and videos, neighbouring hits merged.")] = False,
-    gap: Annotated[float, typer.Option(min=0, help="Most seconds between two hits of one moment.")] = 1.0,
-    near: Annotated[float, typer.Option(min=0, max=1, help="Share of a moment's best score that its other hits must have.")] = 0.8,
-    space: Annotated[str | None, typer.Option(help="The table's space, if its weights have moved: a name or TOML file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Find what is nearest to QUERY."""
-    with refusing():
-        from encoders.spaces import load_space
-        from encoders.spec import MODALITIES
-        from flows import display, secret_blocks
-        from retrieval import moments
-        from retrieval.filters import Filter
-        from retrieval.query import QueryError, Searcher
-
-        secret_blocks.install()
-        for what, given in (("medium", medium), ("modality", modality)):
-            if given is not None and given not in MODALITIES:
-                raise QueryError(f"there is no {what} {given!r}; allowed are {', '.join(MODALITIES)}")
-        if as_moments and medium in ("text", "image"):
-            raise QueryError(f"objects of medium {medium!r} have no moments; ask for audio or video, or without --moments")
-        searcher = Searcher(database, table, load_space(space) if space else None)
-        keep = Filter(media=(medium,) if medium else (), modality=modality, prefix=prefix)
-        if as_moments:
-            found = moments.find(searcher, _query(query), keep=keep, limit=limit, gap=gap, near=near)
-            print_json([asdict(moment) for moment in found]) if as_json else display.show_moments(found)
-            return
-        hits = searcher.search(_query(query), keep=keep, limit=limit)
-        print_json([asdict(hit) for hit in hits]) if as_json else display.show_hits(hits)
-
-
-def _query(text: str) -> str | Path:
-    """A path if there is such a file, or if it can only be one; words otherwise."""
-    try:
-        path = Path(text.removeprefix("file://")).expanduser()
-        if path.is_file():
-            return path
-    except (OSError, ValueError):
-        return text  # too long or too odd for a path: words
-    from encoders.media.kinds import medium_by_name
-
-    if ("/" in text or text.count(".") == 1) and " " not in text and medium_by_name(text) is not None:
-        raise FileNotFoundError(f"there is no file {text!r}; give the path of a picture or sound, or words")
-    return text
 
 
 @app.command()

@@ -19,8 +19,6 @@ from tasks.report import SAMPLE, Account, paid
 if TYPE_CHECKING:  # a search shows its hits without the imports of a run
     from encoders.catalogue import Entry
     from flows.prices import Cost
-    from retrieval.moments import Moment
-    from retrieval.query import Hit
     from tasks.plan import Plan
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -100,7 +98,7 @@ def show_failures(failures: Sequence[Mapping[str, Any]], source: str, title: str
         return
     out.print(title)
     for failure in failures[:SAMPLE]:
-        name = _line(failure["uri"].removeprefix(source).lstrip("/"))
+        name = one_line(failure["uri"].removeprefix(source).lstrip("/"))
         out.print(f"  {failure['stage']}, {failure['reason']}: {escape(name)}")
     if len(failures) > SAMPLE:
         out.print(f"… and {more or f'{len(failures) - SAMPLE} more: sensorium quarantine list'}")
@@ -121,34 +119,14 @@ def show_plan(plan: Plan, seconds: float | None, cost: Cost | None = None) -> No
         out.print(f"about {cost.tokens:,} tokens of the server, {price}: an estimate from the listed bytes, three a token")
 
 
-def show_hits(hits: Sequence[Hit]) -> None:
-    """Hits, best first, one a line; URIs whole, so that they can be copied."""
-    if not hits:
-        out.print("nothing found")
-    for hit in hits:
-        words = f"   [dim]{escape(_short(hit.text))}[/dim]" if hit.text else ""
-        out.print(f"{hit.score:.3f}  {hit.modality:5}  {_place(hit):>15}  {escape(_line(hit.uri))}{words}")
-
-
-def show_moments(moments: Sequence[Moment]) -> None:
-    """Moments, best first, one a line."""
-    if not moments:
-        out.print("nothing found")
-    for moment in moments:
-        what = f"{moment.hits} hits, best {moment.best.modality} {_place(moment.best)}"
-        out.print(
-            f"{moment.score:.3f}  {_clock(moment.start):>8} to {_clock(moment.end):>8}  {escape(_line(moment.uri))}   [dim]{what}[/dim]"
-        )
-
-
 def show_quarantine(rows: Sequence[Mapping[str, Any]]) -> None:
     """Quarantined objects: each URI whole, and below it what happened."""
     if not rows:
         out.print("nothing is in quarantine")
     for row in rows:
         tried = f"{row['attempts']} time{'s' if row['attempts'] > 1 else ''}, last {row['last_failed']:%Y-%m-%d %H:%M:%S}"
-        out.print(escape(_line(row["uri"])))
-        out.print(f"   {row['stage']}, [bold]{escape(row['reason'])}[/bold], tried {tried}: {escape(_line(row['error']))}")
+        out.print(escape(one_line(row["uri"])))
+        out.print(f"   {row['stage']}, [bold]{escape(row['reason'])}[/bold], tried {tried}: {escape(one_line(row['error']))}")
 
 
 def show_mapping(title: str, values: Mapping[str, Any]) -> None:
@@ -163,14 +141,14 @@ def show_catalogue(entries: Sequence[Entry]) -> None:
     grid = Table("space, encoder, [dim]its weights[/dim]", "reads", "dimension", "licence", "here", box=None, pad_edge=False)
     for entry in entries:
         below = entry.kind == "checkpoint"
-        name = f"  [dim]{escape(_line(entry.weights))}[/dim]" if below else f"[bold]{escape(_line(entry.name))}[/bold]"
+        name = f"  [dim]{escape(one_line(entry.weights))}[/dim]" if below else f"[bold]{escape(one_line(entry.name))}[/bold]"
         here = {None: "", True: "yes", False: "no"}[entry.here]
-        cells = [name, _reads(entry), str(entry.dimension or ""), escape(_line(entry.licence or ("not stated" if below else ""))), here]
+        cells = [name, _reads(entry), str(entry.dimension or ""), escape(one_line(entry.licence or ("not stated" if below else ""))), here]
         grid.add_row(*cells)
     out.print(grid)
     for entry in entries:
         if entry.problem:
-            out.print(f"[red]{escape(_line(entry.name))}: {escape(_line(entry.problem))}[/red]")
+            out.print(f"[red]{escape(one_line(entry.name))}: {escape(one_line(entry.problem))}[/red]")
     out.print("\nA space's TOML file names an encoder, its weights and their revision (docs/encoders.md);")
     out.print("--json lists the revisions that are here.")
 
@@ -208,7 +186,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
     """Rows as a table of some columns."""
     grid = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        grid.add_row(*(escape(_line(_cell(row[name]))) for name in columns))
+        grid.add_row(*(escape(one_line(_cell(row[name]))) for name in columns))
     out.print(grid)
 
 
@@ -220,24 +198,6 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds as players show them."""
-    whole, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(whole), 60)
-    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
-
-
-def _place(hit: Hit) -> str:
-    if hit.start is None or hit.end is None:
-        return ""
-    return f"{hit.start:.1f}-{hit.end:.1f} s" if hit.medium != "text" else f"{hit.start:.0f}-{hit.end:.0f}"
-
-
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """One printable line, whatever a name holds."""
     return "".join(c if c.isprintable() else "�" for c in text)
-
-
-def _short(text: str) -> str:
-    line = _line(" ".join(text.split()))
-    return line if len(line) <= 80 else line[:79] + "…"

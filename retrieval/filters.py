@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from encoders.spec import MODALITIES
+from retrieval.errors import QueryError
 from storage.table import literal
 
 LISTED = 1_000
@@ -39,6 +41,13 @@ class Filter:
     smaller: int | None = None
     uris: frozenset[str] | None = None
     without: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse media and modalities that there are not (QueryError), instead of finding nothing."""
+        for what, asked in (("medium", self.media), ("modality", (self.modality,) if self.modality is not None else ())):
+            for name in asked:
+                if name not in MODALITIES:
+                    raise QueryError(f"there is no {what} {name!r}; allowed are {', '.join(MODALITIES)}")
 
     @property
     def long(self) -> bool:

@@ -13,6 +13,7 @@ from retrieval.query import Hit, QueryError, Searcher
 
 TIMED = ("audio", "video")
 HITS = 10  # hits looked at for each moment that is wanted: its neighbours must be among them
+MOST = 10_000  # hits looked at in all
 GAP = 1.0  # seconds
 NEAR = 0.8  # share of the best score
 
@@ -55,7 +56,7 @@ def find(
     limit : most moments; they are merged from the nearest ten times as many segments.
     gap, near : how hits are merged, see `merge`.
     """
-    hits = searcher.search(query, keep=only_timed(keep), limit=min(HITS * limit, 10_000))
+    hits = searcher.search(query, keep=only_timed(keep), limit=min(HITS * limit, MOST))
     return merge(hits, gap, near)[:limit]
 
 

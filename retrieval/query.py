@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -73,11 +73,13 @@ class Searcher:
     """
 
     def __init__(self, database: str, name: str = "media", space: Space | None = None) -> None:
-        self.table: Table = tables.published(tables.connect(database, must_exist=True), name)
+        self.database, self.name = tables.connect(database, must_exist=True), name
+        self.table: Table = tables.published(self.database, name)
         held = Space.from_json(tables.space_json(self.table))
-        if space is not None and space.generation != tables.generation(self.table):
+        self.generation = tables.generation(self.table)
+        if space is not None and space.generation != self.generation:
             raise QueryError(
-                f"table {name!r} holds generation {tables.generation(self.table)} of space {held.name!r}; asked was with {space.name!r}, "
+                f"table {name!r} holds generation {self.generation} of space {held.name!r}; asked was with {space.name!r}, "
                 f"generation {space.generation}. Their vectors cannot be compared: ask with the table's own space"
             )
         self.space = space or held
@@ -175,6 +177,11 @@ class Searcher:
                     best[key] = hit
         return sorted(best.values(), key=_order)[:limit]
 
+    def rescored(self, hits: Sequence[Hit], vectors: np.ndarray) -> list[Hit]:
+        """The same hits in the same order, with their cosine similarity to a query (windows, dimension) as score."""
+        scores = (self.vectors_at(hits) @ vectors.T).max(axis=1) if hits else []
+        return [replace(hit, score=float(score)) for hit, score in zip(hits, scores, strict=True)]
+
     def vectors_of(self, uri: str, segment: int | None = None) -> np.ndarray:
         """What the table holds of an object, or of one of its segments: float32 (rows, dimension), in order of its segments.
 
@@ -189,6 +196,20 @@ class Searcher:
             what = f"segment {segment} of {uri!r}" if segment is not None else repr(uri)
             raise QueryError(f"table {self.table.name!r} holds no {what}; give a URI as `search` prints it")
         return np.concatenate([batches.vectors(batch) for batch in read.to_batches()]).astype(np.float32)
+
+    def modality_of(self, uri: str, segment: int = 0) -> str:
+        """As what a segment was encoded.
+
+        Raises
+        ------
+        QueryError : the table holds none.
+        """
+        with told(f"reading table {self.table.name!r}"):
+            condition = f"uri = {tables.literal(uri)} AND segment = {int(segment)}"
+            read: list[str] = scan(self.table.to_lance(), ["modality"], condition).to_table()["modality"].to_pylist()
+        if not read:
+            raise QueryError(f"table {self.table.name!r} holds no segment {segment} of {uri!r}; give a URI as `search` prints it")
+        return read[0]
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """One unit vector for each text, float32 (n, dimension), encoded in batches; of a long text the mean of its chunks.

@@ -1,0 +1,149 @@
+"""The command `sensorium search`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.command import Database, Json, TableName, print_json, refusing
+
+if TYPE_CHECKING:
+    from retrieval.filters import Filter
+    from retrieval.query import Searcher
+    from retrieval.question import Term
+    from retrieval.search import Manner
+
+Added = Annotated[
+    list[str] | None, typer.Option(help='Add words, a path, or uri:URI of an object; "at night*0.5" weighs half.')
+]
+Taken = Annotated[list[str] | None, typer.Option(help="Take away, as --plus adds; repeatable.")]
+Liked = Annotated[list[str] | None, typer.Option(help="More like this object of the table, by its URI; repeatable.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only objects changed then or later, UTC.")]
+Before = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only objects changed earlier, UTC.")]
+
+
+def search(
+    database: Database,
+    query: Annotated[str | None, typer.Argument(help="Words, or the path of a picture, sound, video or text file.")] = None,
+    plus: Added = None,
+    minus: Taken = None,
+    like: Liked = None,
+    vector: Annotated[Path | None, typer.Option(help="Add a vector from a NumPy file.")] = None,
+    queries: Annotated[Path | None, typer.Option(help='Many questions: lines of a .txt, or a column "query".')] = None,
+    output: Annotated[Path | None, typer.Option(help="With --queries: the .jsonl or .parquet that is written; default JSONL here.")] = None,
+    table: TableName = "media",
+    medium: Annotated[str | None, typer.Option(help="Only objects that are text, image, audio or video.")] = None,
+    modality: Annotated[str | None, typer.Option(help="Only segments encoded as text, image, audio or video.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Only objects whose URI starts with this.")] = None,
+    modified_after: Day = None,
+    modified_before: Before = None,
+    larger: Annotated[int | None, typer.Option(help="Only objects of more bytes.")] = None,
+    smaller: Annotated[int | None, typer.Option(help="Only objects of fewer bytes.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help='Parquet, CSV, TSV or JSONL with a column "uri" and columns of your own.')] = None,
+    where: Annotated[str | None, typer.Option(help="SQL condition on those columns, such as \"price < 20 AND colour = 'red'\".")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most hits.")] = 10,
+    per_object: Annotated[bool, typer.Option("--per-object", help="The best segment of each object alone.")] = False,
+    must: Annotated[str, typer.Option(help='Words that the text must have, all of them; "quoted ones" as they stand.')] = "",
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Rank by vectors and by full text, fused.")] = False,
+    diversity: Annotated[float, typer.Option(min=0, max=1, help="0: the nearest; more: fewer that are alike.")] = 0.0,
+    min_score: Annotated[float | None, typer.Option(help="Least score.")] = None,
+    fits: Annotated[bool, typer.Option("--fits", help="Only what fits, perhaps nothing; after `sensorium calibrate`.")] = False,
+    as_moments: Annotated[bool, typer.Option("--moments", help="Stretches of sounds and videos, neighbouring hits merged.")] = False,
+    gap: Annotated[float, typer.Option(min=0, help="Most seconds between two hits of one moment.")] = 1.0,
+    near: Annotated[float, typer.Option(min=0, max=1, help="Share of a moment's best score that its other hits must have.")] = 0.8,
+    space: Annotated[str | None, typer.Option(help="The table's space, if its weights have moved: a name or TOML file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find what is nearest to QUERY, or to a sum of things, among what the conditions leave."""
+    asked = 1, 0
+    with refusing():
+        from flows import display_search, secret_blocks
+        from retrieval import search as searching
+        from retrieval.errors import QueryError
+        from retrieval.filters import Filter
+        from retrieval.query import Searcher
+        from retrieval.search import Manner
+
+        secret_blocks.install()
+        keep = Filter(
+            media=(medium,) if medium else (),
+            modality=modality,
+            prefix=prefix,
+            modified_after=modified_after,
+            modified_before=modified_before,
+            larger=larger,
+            smaller=smaller,
+            uris=_objects(metadata, where),
+        )
+        if hybrid and (query is None or queries):
+            raise QueryError("full text ranks by words; --hybrid needs QUERY in words, and no --queries")
+        manner = Manner(limit, per_object, must, query or "" if hybrid else "", diversity, min_score, fits)
+        searcher = Searcher(database, table, _space(space))
+        if queries is not None:
+            if query or plus or minus or like or vector or as_moments:
+                raise QueryError("a file holds whole questions; leave out QUERY, --plus, --minus, --like, --vector and --moments")
+            asked = _answer_file(searcher, queries, output, keep, manner)
+        elif as_moments:
+            question = list(_terms(searcher, query, plus, minus, like, vector))
+            found = searching.moments(searcher, question, keep, manner, gap, near)
+            print_json([asdict(moment) for moment in found]) if as_json else display_search.show_moments(found)
+        else:
+            hits = searching.search(searcher, list(_terms(searcher, query, plus, minus, like, vector)), keep, manner)
+            print_json([asdict(hit) for hit in hits]) if as_json else display_search.show_hits(hits)
+    if asked[1]:
+        raise typer.Exit(1)
+
+
+def _terms(
+    searcher: Searcher, query: str | None, plus: list[str] | None, minus: list[str] | None, like: list[str] | None, vector: Path | None
+) -> Iterator[Term]:
+    from retrieval.question import Item, Term, parse, read_vector, words_or_path
+
+    if query is not None:
+        yield Term(words_or_path(query))
+    yield from (Term(Item(uri)) for uri in like or ())
+    if vector is not None:
+        yield read_vector(vector, searcher.dimension)
+    yield from (parse(text) for text in plus or ())
+    yield from (parse(text, sign=-1.0) for text in minus or ())
+
+
+def _objects(metadata: Path | None, where: str | None) -> frozenset[str] | None:
+    from retrieval.errors import QueryError
+    from retrieval.metadata import objects_where
+
+    if metadata is None and where is None:
+        return None
+    if metadata is None or where is None:
+        raise QueryError("columns of your own need both: --metadata FILE, and --where with a condition on its columns")
+    return objects_where(metadata, where)
+
+
+def _space(name: str | None) -> object:
+    if name is None:
+        return None
+    from encoders.spaces import load_space
+
+    return load_space(name)
+
+
+def _answer_file(searcher: Searcher, queries: Path, output: Path | None, keep: Filter, manner: Manner) -> tuple[int, int]:
+    """How many questions there were, and how many could not be asked."""
+    from flows import display_search
+    from retrieval import queries_file
+
+    answered = queries_file.answer(searcher, queries_file.read(queries), keep, manner)
+    if output is not None:
+        counts = queries_file.write(output, answered)
+        display_search.show_answered(*counts, output)
+        return counts
+    number = failed = 0
+    for one in answered:
+        print_json(queries_file.as_json(one))
+        number, failed = number + 1, failed + bool(one.problem)
+    return number, failed

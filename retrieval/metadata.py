@@ -1,0 +1,86 @@
+"""Columns of one's own (price, author, licence …), joined to the table's objects by URI, and a condition on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from retrieval.errors import QueryError
+
+URI = "uri"
+
+_READERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
+    ".parquet": pl.scan_parquet,
+    ".csv": lambda path: pl.scan_csv(path, infer_schema_length=10_000, try_parse_dates=True),
+    ".tsv": lambda path: pl.scan_csv(path, separator="\t", infer_schema_length=10_000, try_parse_dates=True),
+    ".jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=10_000),
+}
+
+
+def objects_where(path: Path, condition: str) -> frozenset[str]:
+    """The objects for which a condition on their metadata holds; where it is unknown (null) it does not hold.
+
+    Parameters
+    ----------
+    path : Parquet, CSV, TSV or JSONL with a column "uri", one line an object, and any others. URIs are those that `search` prints.
+    condition : SQL over those columns, such as "price < 20 AND colour IN ('red', 'blue')", as Polars reads it. It sees this file alone.
+
+    Raises
+    ------
+    QueryError : the file is not there or has no column "uri"; the condition is no condition, or names a column that there is not.
+    """
+    lines = scan(path)
+    wanted = _condition(lines, condition, path)
+    try:
+        held = lines.filter(wanted).select(pl.col(URI).cast(pl.String)).drop_nulls().unique().collect()
+    except PolarsError as problem:
+        raise QueryError(f"the condition {condition!r} cannot be asked of {path}: {_line(problem)}") from problem
+    return frozenset(held.get_column(URI).to_list())
+
+
+def scan(path: Path) -> pl.LazyFrame:
+    """The file, not yet read.
+
+    Raises
+    ------
+    QueryError : it is not there, of another kind, or has no column "uri".
+    """
+    if not path.is_file():
+        raise QueryError(f"there is no file {str(path)!r}; metadata stand in a file with a column {URI!r}")
+    if path.suffix.lower() not in _READERS:
+        raise QueryError(f"{path} is none of {', '.join(_READERS)}; write the metadata as one of these, with a column {URI!r}")
+    try:
+        lines = _READERS[path.suffix.lower()](path)
+        columns = lines.collect_schema().names()
+    except (PolarsError, OSError) as problem:
+        raise QueryError(f"{path} cannot be read: {_line(problem)}") from problem
+    if URI not in columns:
+        raise QueryError(f"{path} has the columns {', '.join(columns)}; a column {URI!r} must say whose metadata a line holds")
+    return lines
+
+
+def _condition(lines: pl.LazyFrame, condition: str, path: Path) -> pl.Expr:
+    schema = lines.collect_schema()
+    try:
+        wanted = pl.sql_expr(condition)
+        unknown = sorted(set(wanted.meta.root_names()) - set(schema.names()))
+    except PolarsError as problem:
+        raise QueryError(
+            f"{condition!r} is no condition: {_line(problem)}; write one such as \"price < 20 AND colour = 'red'\""
+        ) from problem
+    if unknown:
+        raise QueryError(f"{path} has no column {', '.join(unknown)}; it has {', '.join(schema.names())}")
+    try:
+        kind = lines.select(wanted.alias("held")).collect_schema()["held"]
+    except PolarsError as problem:
+        raise QueryError(f"the condition {condition!r} cannot be asked of {path}: {_line(problem)}") from problem
+    if kind != pl.Boolean:
+        raise QueryError(f"{condition!r} is {kind} and not true or false; compare it with something")
+    return wanted
+
+
+def _line(problem: Exception) -> str:
+    return str(problem).strip().splitlines()[0][:200]

@@ -1,0 +1,168 @@
+"""A question as a sum of things: this picture, but at night; that sound without the rain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encoders.media.containers import medium_of
+from encoders.media.kinds import medium_by_name
+from retrieval.errors import QueryError
+from retrieval.query import TINY, Searcher
+
+OBJECT = "uri:"  # before the URI of an object of the table
+_WEIGHTED = re.compile(r"(?P<what>.+)\*(?P<weight>\d+(\.\d+)?|\.\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An object of the table, or one segment of it."""
+
+    uri: str
+    segment: int | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing that a question is made of.
+
+    Parameters
+    ----------
+    what : words; a Path of a picture, sound, video or text; an object of the table; or a vector (d,) or (windows, d).
+    weight : below 0 it is taken away.
+    """
+
+    what: str | Path | Item | np.ndarray
+    weight: float = 1.0
+
+
+Question = Sequence[Term]
+
+
+def vectors(searcher: Searcher, question: Question) -> np.ndarray:
+    """Vectors to search with, float32 (windows, d), of unit length.
+
+    One thing alone has a vector for each of its windows (of a long sound, a long text, a video, an object of many segments), and what is
+    found scores by the best of them. In a sum each thing is one vector, the mean of its windows brought to length 1, so that weights
+    mean the same whatever is long; the weighted sum is brought to length 1 again.
+
+    Raises
+    ------
+    QueryError : nothing is asked, an object or an encoder for it is not there, or what is added and what is taken away cancel each other.
+    MediumError : a file is broken, or nothing that is read.
+    """
+    if not question:
+        raise QueryError("nothing is asked; give words, the path of a picture or sound, or an object of the table")
+    if len(question) == 1 and question[0].weight > 0:
+        return _windows(searcher, question[0].what)
+    total = np.zeros(searcher.dimension, np.float32)
+    for term in question:
+        total += term.weight * _whole(_windows(searcher, term.what), term.what)
+    return _whole(total[None], question)[None]
+
+
+def asked_with(question: Question) -> frozenset[str]:
+    """The objects of the table that a question is made of: no answers to it."""
+    return frozenset(term.what.uri for term in question if isinstance(term.what, Item))
+
+
+def asked_as(searcher: Searcher, question: Question) -> str:
+    """The modality of the first thing that a question adds: of words "text", of a video what its first segment was encoded as.
+
+    Raises
+    ------
+    QueryError : it is a vector, of which nobody knows what it was made from.
+    """
+    first = next((term.what for term in question if term.weight > 0), None)
+    if isinstance(first, str):
+        return "text"
+    if isinstance(first, Path):
+        medium = medium_of(first.name, first)
+        return next(iter(searcher.space.modalities_of(medium)), medium)
+    if isinstance(first, Item):
+        return searcher.modality_of(first.uri, first.segment or 0)
+    raise QueryError("what fits depends on the modality that is asked with, which a vector does not tell; give a least score instead")
+
+
+def parse(text: str, *, sign: float = 1.0) -> Term:
+    """A thing as it is typed: words, a path, or "uri:" and an object's URI; with a weight after an asterisk, as in "at night*0.5".
+
+    Raises
+    ------
+    FileNotFoundError : it can only be a path, and there is no such file.
+    """
+    weighted = _WEIGHTED.fullmatch(text)
+    what, weight = (weighted["what"], float(weighted["weight"])) if weighted else (text, 1.0)
+    return Term(thing(what), sign * weight)
+
+
+def thing(text: str) -> str | Path | Item:
+    """As `parse`, without a weight."""
+    return Item(text.removeprefix(OBJECT)) if text.startswith(OBJECT) else words_or_path(text)
+
+
+def words_or_path(text: str) -> str | Path:
+    """A path if there is such a file, or if it can only be one; words otherwise.
+
+    Raises
+    ------
+    FileNotFoundError : it can only be a path, and there is no such file.
+    """
+    try:
+        path = Path(text.removeprefix("file://")).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, ValueError):
+        return text  # too long or too odd for a path: words
+    if ("/" in text or text.count(".") == 1) and " " not in text and medium_by_name(text) is not None:
+        raise FileNotFoundError(f"there is no file {text!r}; give the path of a picture or sound, or words")
+    return text
+
+
+def read_vector(path: Path, dimension: int) -> Term:
+    """A vector, or several, from a NumPy file: (d,) or (windows, d) real numbers.
+
+    Raises
+    ------
+    QueryError : it is no such file; of pickled objects nothing is loaded.
+    """
+    try:
+        read = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as problem:
+        raise QueryError(f"{path} holds no array of numbers that NumPy can read: {problem}; write it by numpy.save") from problem
+    if not isinstance(read, np.ndarray) or read.dtype.kind not in "fiu" or read.ndim not in (1, 2) or read.shape[-1] != dimension:
+        what = f"{read.dtype} {read.shape}" if isinstance(read, np.ndarray) else "several arrays"
+        raise QueryError(
+            f"{path} holds {what}; vectors of this table are real numbers of the shape ({dimension},) or (windows, {dimension})"
+        )
+    return Term(read)
+
+
+def _windows(searcher: Searcher, what: str | Path | Item | np.ndarray) -> np.ndarray:
+    if isinstance(what, Item):
+        return _unit(searcher.vectors_of(what.uri, what.segment), what)
+    if isinstance(what, np.ndarray):
+        return _unit(np.atleast_2d(what).astype(np.float32), "the vector")
+    return searcher.embed(what)
+
+
+def _unit(rows: np.ndarray, what: object) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or lengths.min() < TINY:
+        raise QueryError(f"{what} has a vector of zeros, or one that is not finite; such a vector has no direction")
+    scaled: np.ndarray = rows / lengths
+    return scaled
+
+
+def _whole(windows: np.ndarray, what: object) -> np.ndarray:
+    """One vector (d,) of length 1: the mean of all windows."""
+    mean: np.ndarray = windows.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    if length < TINY:
+        name = what if isinstance(what, (str, Path, Item)) else "the question"
+        raise QueryError(f"the parts of {name!r} cancel each other out, so that no direction is left; change a weight")
+    return mean / length
