@@ -38,7 +38,9 @@ def answer(
     caption: Annotated[str | None, typer.Option(help="Column of the metadata with words for pictures, sounds and videos.")] = None,
     hits: Annotated[int, typer.Option(min=1, max=1_000, help="Chunks of texts that are looked at.")] = 20,
     others: Annotated[int, typer.Option(min=0, max=100, help="Most pictures, sounds and moments of videos, of each.")] = 3,
-    part: Annotated[int, typer.Option(min=0, help="Tokens of the parts that are chosen from; 0: whole chunks.")] = 64,
+    part: Annotated[
+        int | None, typer.Option(min=0, help="Tokens of a part of a passage; 0: whole chunks; default an eighth of the budget, 32 to 128.")
+    ] = None,
     space: Annotated[str | None, typer.Option(help="The table's space, if its weights have moved: a name or TOML file.")] = None,
     as_json: Json = False,
 ) -> None:

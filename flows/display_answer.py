@@ -58,6 +58,8 @@ def as_plain(answer: Answer) -> dict[str, Any]:
 def _account(answer: Answer) -> Iterator[str]:
     if not answer.passages:
         yield f"nothing found that fits {answer.budget:,} tokens" if answer.too_long else "nothing found"
+    elif answer.root:
+        yield f"all below {answer.root}"
     yield f"{answer.tokens:,} of {answer.budget:,} tokens, by {answer.counted_by}"
     yield f"{answer.hits} hits"
     if answer.copies:

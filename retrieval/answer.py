@@ -20,6 +20,7 @@ from retrieval.packing import TokenCounter, pack
 from retrieval.passages import Passage, passages
 from retrieval.query import Searcher
 
+PARTS, SMALLEST, LARGEST = 8, 32, 128  # so many parts fill a budget, of at least and at most so many tokens
 OTHERS_SHARE = 4  # citations of pictures, sounds and videos take at most a fourth of the budget
 
 
@@ -33,23 +34,28 @@ class AnswerSettings:
     hits : chunks of texts that are looked at.
     others : most pictures, sounds and moments of videos, of each; what is seen and what is heard is ranked apart, as their similarities
         to words cannot be compared.
-    part : tokens of the parts that passages are cut into, see `retrieval.parts`; 0 leaves them whole, which encodes nothing but the
-        question.
+    part : tokens of the parts that passages are cut into, see `retrieval.parts`; by default an eighth of the budget, 32 to 128: a small
+        budget holds several only if they are small. 0 leaves them whole, which encodes nothing but the question.
     like : cosine similarity from which a known question is taken for the one asked.
     """
 
     budget: int = 2_000
     hits: int = 20
     others: int = 3
-    part: int = cutting.SIZE
+    part: int | None = None
     like: float = LIKE
 
     def __post_init__(self) -> None:
-        if self.budget < 1 or self.hits < 1 or self.others < 0 or self.part < 0 or not -1 <= self.like <= 1:
+        if self.budget < 1 or self.hits < 1 or self.others < 0 or self.size < 0 or not -1 <= self.like <= 1:
             raise QueryError(
                 f"budget and hits are at least 1, others and part at least 0, like between -1 and 1; got budget {self.budget}, "
                 f"hits {self.hits}, part {self.part}, others {self.others}, like {self.like}"
             )
+
+    @property
+    def size(self) -> int:
+        """Tokens of a part."""
+        return min(max(self.budget // PARTS, SMALLEST), LARGEST) if self.part is None else self.part
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Answer:
     written : what a server wrote; None if none was asked.
     failure : why a server that was asked wrote nothing; "" otherwise.
     passages : best first; number n is cited as [n].
+    root : what stands before every name in the citations: the source of all objects; "" where they have several, and are cited by URI.
     tokens : of the passages with their citations, counted as `counted_by` says.
     hits : segments that were looked at.
     copies, alike, too_long : objects left out because another has the very same content; parts left out because what they say
@@ -76,6 +83,7 @@ class Answer:
     written: Written | None
     failure: str
     passages: tuple[Passage, ...]
+    root: str
     tokens: int
     budget: int
     counted_by: str
@@ -127,13 +135,13 @@ def answer(
     nearest = known.nearest(vectors) if known else None
     faq = nearest if nearest and nearest.score >= settings.like else None
     originals = Originals(searcher)
-    texts, others = _found(originals, vectors, keep, settings)
-    told = captions({passage.uri for passage in others})
-    others = [replace(passage, text=told.get(passage.uri)) for passage in others]
+    found = list(map(originals.told, _found(originals, vectors, keep, settings)))
+    texts = [passage for passage in found if passage.medium == "text"]
+    others = _captioned([passage for passage in found if passage.medium != "text"], captions)
     encoder = searcher.queries.encoder("text", "a question")
     counter = TokenCounter.of(encoder)
     beside = pack(others, settings.budget // OTHERS_SHARE, counter)
-    pieces = cutting.parts(encoder, texts, vectors, settings.part) if settings.part else texts
+    pieces = cutting.parts(encoder, texts, vectors, settings.size) if settings.size else texts
     packed = pack(pieces, settings.budget, counter, first=beside.passages)
     written, failure = _written(writer, question, packed.passages) if writer and faq is None else (None, "")
     return Answer(
@@ -142,7 +150,8 @@ def answer(
         nearest=nearest,
         written=written,
         failure=failure,
-        passages=tuple(map(originals.told, packed.passages)),
+        passages=packed.passages,
+        root=originals.root,
         tokens=packed.tokens,
         budget=settings.budget,
         counted_by=counter.name,
@@ -154,20 +163,20 @@ def answer(
     )
 
 
-def _found(originals: Originals, vectors: np.ndarray, keep: Filter, settings: AnswerSettings) -> tuple[list[Passage], list[Passage]]:
-    """Passages of texts, and those of everything else."""
-    texts: list[Passage] = []
-    others: list[Passage] = []
+def _found(originals: Originals, vectors: np.ndarray, keep: Filter, settings: AnswerSettings) -> list[Passage]:
+    """Passages of texts, and of everything else the best few of each modality."""
+    found: list[Passage] = []
     for modality in originals.searcher.space.encoders:
         wanted = settings.hits if modality == "text" else settings.others * HITS
-        if not wanted or keep.modality not in (None, modality):
-            continue
-        found = passages(originals.nearest(vectors, replace(keep, modality=modality), wanted))
-        if modality == "text":
-            texts += found
-        else:
-            others += found[: settings.others]
-    return texts, others
+        if wanted and keep.modality in (None, modality):
+            nearest = passages(originals.nearest(vectors, replace(keep, modality=modality), wanted))
+            found += nearest if modality == "text" else nearest[: settings.others]
+    return found
+
+
+def _captioned(found: list[Passage], captions: Captions) -> list[Passage]:
+    told = captions({passage.uri for passage in found})
+    return [replace(passage, text=told.get(passage.uri)) for passage in found]
 
 
 def _written(writer: Writer, question: str, found: tuple[Passage, ...]) -> tuple[Written | None, str]:

@@ -29,6 +29,7 @@ class Originals:
         self.copies: dict[str, list[str]] = {}
         self.hits = 0
         self._contents: dict[str, str] = {}
+        self._sources: set[str] = set()
         self._first: dict[str, str] = {}
 
     def nearest(self, vectors: np.ndarray, keep: Filter, limit: int) -> list[Hit]:
@@ -42,9 +43,15 @@ class Originals:
         self.hits += len(kept)
         return kept
 
+    @property
+    def root(self) -> str:
+        """The source that all objects found so far are from, with a slash at its end; "" if there are several."""
+        return f"{next(iter(self._sources)).removesuffix('/')}/" if len(self._sources) == 1 else ""
+
     def told(self, passage: Passage) -> Passage:
-        """A passage with its object's content, and the copies of that."""
-        return replace(passage, content_hash=self._contents[passage.uri], copies=tuple(self.copies.get(passage.uri, ())))
+        """A passage with its object's content and the copies of that, named as seen from the one source of all, if there is one."""
+        copies = tuple(self.copies.get(passage.uri, ()))
+        return replace(passage, name=passage.uri.removeprefix(self.root), content_hash=self._contents[passage.uri], copies=copies)
 
     def _sorted_out(self, hits: Iterable[Hit]) -> set[str]:
         """Those among the hits' objects that are copies of others."""
@@ -65,5 +72,6 @@ class Originals:
         table = self.searcher.table
         condition = f"segment = 0 AND uri IN ({', '.join(map(literal, new))})"
         with told(f"reading table {table.name!r}"):
-            rows = scan(table.to_lance(), ["uri", "content_hash"], condition).to_table().to_pylist()
+            rows = scan(table.to_lance(), ["uri", "content_hash", "source"], condition).to_table().to_pylist()
         self._contents |= {row["uri"]: row["content_hash"] for row in rows}
+        self._sources |= {row["source"] for row in rows}

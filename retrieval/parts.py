@@ -14,13 +14,11 @@ from encoders.spec import Encoder
 from encoders.stacking import encoded
 from retrieval.passages import Passage, cut
 
-SIZE = 64
-"""Tokens of a part, at most."""
 OWN = 0.7
 """Weight of a part's own similarity against that of the passage it stands in."""
 
 
-def parts(encoder: Encoder, passages: Sequence[Passage], question: np.ndarray, size: int = SIZE, own: float = OWN) -> list[Passage]:
+def parts(encoder: Encoder, passages: Sequence[Passage], question: np.ndarray, size: int, own: float = OWN) -> list[Passage]:
     """The parts of some texts' passages, which lie side by side without a gap.
 
     A part scores `own` times the cosine similarity of its own vector with the question, and else that of its passage: a sentence alone says

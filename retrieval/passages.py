@@ -21,6 +21,7 @@ class Passage:
     text : the words themselves, `end - start` characters of a text; the caption of a picture, sound or video if one is known, else None.
     score : cosine similarity of its best hit.
     hits : how many hits were merged.
+    name : what it is cited as, shorter than its URI; "" for the URI itself.
     content_hash : hex SHA-256 of the whole object, "" where it was not asked for.
     copies : URIs of objects with the very same content, which are not passages of their own.
     """
@@ -33,6 +34,7 @@ class Passage:
     text: str | None
     score: float
     hits: int = 1
+    name: str = ""
     content_hash: str = ""
     copies: tuple[str, ...] = ()
 
@@ -45,7 +47,7 @@ class Passage:
 
     def citation(self, number: int) -> str:
         """One line: "[1] texts/dog.txt, characters 120 to 480"."""
-        return f"[{number}] {self.uri}{', ' if self.place else ''}{self.place}"
+        return f"[{number}] {self.name or self.uri}{', ' if self.place else ''}{self.place}"
 
 
 def passages(hits: Iterable[Hit], gap: float = moments.GAP) -> list[Passage]:

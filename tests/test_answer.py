@@ -194,7 +194,8 @@ def test_passages_alone_are_the_answer_without_a_server(home):
     assert [p["number"] for p in told["passages"]] == [*range(1, len(told["passages"]) + 1)]
     for passage in told["passages"]:
         place = f", {passage['place']}" if passage["place"] else ""
-        assert passage["citation"] == f"[{passage['number']}] {passage['uri']}{place}"
+        assert passage["citation"] == f"[{passage['number']}] {passage['name']}{place}"
+        assert passage["uri"] == told["root"] + passage["name"]
     shown = asked(home, "--budget", "300").stdout
     assert all(passage["citation"] in shown for passage in told["passages"])
 
