@@ -15,6 +15,9 @@ NOISE = -1
 
 _TINY = 1e-12
 
+Found = tuple[np.ndarray, np.ndarray | None, dict[int, float]]
+"""Labels in any order, probabilities if the method gives some, silhouettes if it tried several numbers."""
+
 
 @dataclass(frozen=True)
 class ClusterSettings:
@@ -69,10 +72,13 @@ class Clusters:
         return np.bincount(self.labels[self.labels != NOISE], minlength=len(self.centres))
 
 
-def find(vectors: np.ndarray, settings: ClusterSettings | None = None) -> Clusters:
-    """Clusters of (n, d) vectors of unit length.
+def find(vectors: np.ndarray, settings: ClusterSettings | None = None, places: np.ndarray | None = None) -> Clusters:
+    """Clusters of vectors.
 
-    Near is meant as cosine: on unit vectors, where k-means and HDBSCAN take the Euclidean distance, it is the same order.
+    Parameters
+    ----------
+    vectors : float32 (n, d), of unit length. Both methods take the Euclidean distance, which orders unit vectors as cosine does.
+    places : (n, 2), to part these places on a plane instead; centres are of the vectors all the same.
 
     Raises
     ------
@@ -84,7 +90,11 @@ def find(vectors: np.ndarray, settings: ClusterSettings | None = None) -> Cluste
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # threads add up in the order they finish: clusters would differ from run to run
-        return METHODS[settings.method](vectors, settings)
+        labels, probabilities, silhouettes = METHODS[settings.method](vectors if places is None else places, settings)
+    labels = _renumbered(labels)
+    centres = means_of(vectors, labels)
+    membership = np.einsum("nd,nd->n", vectors, centres[labels]) if probabilities is None else probabilities
+    return Clusters(labels, membership.astype(np.float32), centres, silhouettes)
 
 
 def numbers_to_try(n: int) -> list[int]:
@@ -93,7 +103,7 @@ def numbers_to_try(n: int) -> list[int]:
     return sorted({min(most, round(2 ** (1 + step / 2))) for step in range(11)})
 
 
-def _kmeans(vectors: np.ndarray, settings: ClusterSettings) -> Clusters:
+def _kmeans(vectors: np.ndarray, settings: ClusterSettings) -> Found:
     silhouettes: dict[int, float] = {}
     number = settings.clusters
     if number is None:
@@ -101,8 +111,7 @@ def _kmeans(vectors: np.ndarray, settings: ClusterSettings) -> Clusters:
         number = max(silhouettes, key=lambda k: (silhouettes[k], -k), default=1)
     elif not 1 <= number <= len(vectors):
         raise QueryError(f"{len(vectors)} vectors cannot make {number} clusters; give a number from 1 to {len(vectors)}")
-    labels, centres = _renumbered(vectors, _parted(vectors, number, settings))
-    return Clusters(labels, np.einsum("nd,nd->n", vectors, centres[labels]), centres, silhouettes)
+    return _parted(vectors, number, settings), None, silhouettes
 
 
 def _parted(vectors: np.ndarray, number: int, settings: ClusterSettings) -> np.ndarray:
@@ -119,14 +128,13 @@ def _parted(vectors: np.ndarray, number: int, settings: ClusterSettings) -> np.n
 
 def _silhouettes(vectors: np.ndarray, settings: ClusterSettings) -> dict[int, float]:
     """Mean silhouette (Rousseeuw 1987) of k-means with several numbers of clusters, on a sample."""
-    from sklearn.metrics import silhouette_score
+    from sklearn.metrics import pairwise_distances, silhouette_score
 
     sample = vectors
     if len(vectors) > settings.looked_at:
         sample = vectors[np.sort(np.random.default_rng(settings.seed).permutation(len(vectors))[: settings.looked_at])]
     found: dict[int, float] = {}
-    distances = np.clip(1 - sample @ sample.T, 0, 2)
-    np.fill_diagonal(distances, 0)
+    distances = pairwise_distances(sample)
 
     def score(number: int) -> None:
         labels = _parted(sample, number, settings)
@@ -149,7 +157,7 @@ def _between(best: int, tried: list[int]) -> list[int]:
     return sorted({round(k) for side in sides for k in side} - set(tried))
 
 
-def _hdbscan(vectors: np.ndarray, settings: ClusterSettings) -> Clusters:
+def _hdbscan(vectors: np.ndarray, settings: ClusterSettings) -> Found:
     """Campello, Moulavi & Sander 2013; McInnes & Healy 2017. Takes time in the square of n, in more than a few dimensions."""
     from sklearn.cluster import HDBSCAN
 
@@ -162,11 +170,10 @@ def _hdbscan(vectors: np.ndarray, settings: ClusterSettings) -> Clusters:
     if not 2 <= smallest <= len(vectors):
         raise QueryError(f"the smallest cluster cannot have {smallest} of {len(vectors)} members; give a number from 2 to {len(vectors)}")
     model = HDBSCAN(min_cluster_size=smallest, copy=True).fit(vectors)
-    labels, centres = _renumbered(vectors, model.labels_.astype(np.int64))
-    return Clusters(labels, model.probabilities_.astype(np.float32), centres)
+    return model.labels_.astype(np.int64), model.probabilities_, {}
 
 
-METHODS: Mapping[str, Callable[[np.ndarray, ClusterSettings], Clusters]] = {"kmeans": _kmeans, "hdbscan": _hdbscan}
+METHODS: Mapping[str, Callable[[np.ndarray, ClusterSettings], Found]] = {"kmeans": _kmeans, "hdbscan": _hdbscan}
 
 
 def means_of(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -179,10 +186,9 @@ def means_of(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return result
 
 
-def _renumbered(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels with the largest cluster first, of equal ones that which begins earlier, empty ones left out; and the centres."""
+def _renumbered(labels: np.ndarray) -> np.ndarray:
+    """Labels with the largest cluster first, of equal ones that which begins earlier; empty ones are left out."""
     names, firsts, counts = np.unique(labels[labels != NOISE], return_index=True, return_counts=True)
     order = np.lexsort((firsts, -counts))
     places = {NOISE: NOISE} | {int(names[old]): new for new, old in enumerate(order)}
-    moved = np.array([places[int(label)] for label in labels], np.int64)
-    return moved, means_of(vectors, moved)
+    return np.array([places[label] for label in labels.tolist()], np.int64)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from retrieval.errors import QueryError
+from retrieval.units import Units
 
 BLOCK = 2048  # rows compared at once: 16 MB of cosines
 HELD = 1 << 20  # pairs held before they are merged into groups: 16 MB
@@ -76,6 +78,49 @@ def duplicates(
             pairs.add(one[apart], other[apart])
     groups = (_group(vectors, contents, members) for members in pairs.groups())
     return sorted(groups, key=lambda group: (-len(group.members), group.members))
+
+
+def among(units: Units, threshold: float) -> list[Group]:
+    """Groups among the objects or segments of a table: objects of one medium, segments of one modality and of different objects."""
+    within = units.column("modality" if units.segments else "medium")
+    owners = units.column("uri") if units.segments else None
+    return duplicates(units.vectors, units.contents, threshold, within=within, owners=owners)
+
+
+def rows(units: Units, groups: Sequence[Group]) -> pl.DataFrame:
+    """One line for each member: group, from 0, uri, segment, medium, content, copy, cosine, size, content_hash.
+
+    `content` and `cosine` as in `Group`; `copy` tells whether the content stands in the group before.
+    """
+    members = [row for group in groups for row in group.members]
+    told = {
+        "group": [number for number, group in enumerate(groups) for _ in group.members],
+        "content": [content for group in groups for content in group.contents],
+        "copy": [content in group.contents[:k] for group in groups for k, content in enumerate(group.contents)],
+        "cosine": [cosine for group in groups for cosine in group.cosines],
+    }
+    schema = {"group": pl.Int64, "content": pl.Int64, "copy": pl.Boolean, "cosine": pl.Float64}
+    named = units.told[members].select("uri", "segment", "medium", "size", "content_hash")
+    return (
+        pl.DataFrame(told, schema=schema)
+        .hstack(named)
+        .select("group", "uri", "segment", "medium", "content", "copy", "cosine", "size", "content_hash")
+    )
+
+
+def report(units: Units, groups: Sequence[Group], threshold: float) -> dict[str, Any]:
+    """Counts: units, groups, members; copies, whose content stands in their group before; near, the others but each group's first."""
+    members = sum(len(group.members) for group in groups)
+    different = sum(len(set(group.contents)) for group in groups)
+    return {
+        "unit": units.noun,
+        "units": len(units),
+        "threshold": threshold,
+        "groups": len(groups),
+        "members": members,
+        "copies": members - different,
+        "near": different - len(groups),
+    }
 
 
 class _Pairs:

@@ -1,61 +1,104 @@
-"""Rows for other programs: what a table holds in one Parquet file, as Embedding Atlas (Ren et al. 2025) and any data frame read it."""
+"""A table for other programs: one Parquet file, as Embedding Atlas (Ren et al. 2025) and every data frame read it."""
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 
-from retrieval.clusters import NOISE, Clusters
-from retrieval.neighbours import neighbours
-from retrieval.units import Units
+from retrieval import clustering, export_rows, units
+from retrieval.clustering import ClusteringSettings
+from retrieval.clusters import ClusterSettings
+from retrieval.errors import QueryError
+from retrieval.filters import EVERYTHING, Filter
+from retrieval.plane import centred, plane
+from retrieval.query import Searcher
 
-COLUMNS = ("uri", "medium", "modality", "segment", "start", "end", "text")
-
-
-def frame(units: Units, *, vectors: bool = True) -> pl.DataFrame:
-    """uri, medium, modality, segment, start, end, text of each, and vector: lists of float32."""
-    told = units.told.select(COLUMNS)
-    return told.with_columns(vector=pl.Series(units.vectors).cast(pl.List(pl.Float32))) if vectors else told
+SUFFIXES = (".parquet",)
 
 
-def with_places(rows: pl.DataFrame, vectors: np.ndarray, places: np.ndarray, number: int = 15) -> pl.DataFrame:
-    """And x, y, and neighbors: {ids, distances} of the nearest rows, ids counted from 0 in the order of the file.
+@dataclass(frozen=True)
+class ExportSettings:
+    """What is written.
 
-    `neighbors` is spelt and shaped as embedding-atlas documents for `--neighbors`; they are the neighbours by cosine of `vectors` (n, d),
-    not those on the map.
+    Parameters
+    ----------
+    keep : what is written at all.
+    segments : a row is a segment instead of an object.
+    vectors : column vector.
+    map : columns x, y and neighbors.
+    cluster : method, for columns cluster, cluster_name and membership.
+    labels : file for the places of the clusters' names on the map.
+    centre : for map and clusters take each from the mean of its modality first. Neighbours are those of the vectors as they are.
+    seed : of map and clusters.
     """
-    ids, distances = neighbours(vectors, number)
-    near = pl.DataFrame({"ids": _lists(ids), "distances": _lists(distances)}).to_struct("neighbors")
-    return rows.with_columns(pl.Series("x", places[:, 0]), pl.Series("y", places[:, 1]), near)
+
+    keep: Filter = EVERYTHING
+    segments: bool = False
+    vectors: bool = True
+    map: bool = False
+    cluster: str | None = None
+    labels: Path | None = None
+    centre: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and not (self.map and self.cluster):
+            raise QueryError("labels are names of clusters on a map; ask with --map and --cluster kmeans, too")
 
 
-def with_clusters(rows: pl.DataFrame, clusters: Clusters, names: list[str]) -> pl.DataFrame:
-    """And cluster, null of what is in none, its name as cluster_name, and membership."""
-    labels = pl.Series("cluster", clusters.labels)
-    told = pl.Series("cluster_name", [None if label == NOISE else names[label] for label in clusters.labels.tolist()], dtype=pl.String)
-    membership = pl.Series("membership", clusters.membership)
-    return rows.with_columns(labels.set(labels == NOISE, None), told, membership)
+def export(searcher: Searcher, file: Path, asked: ExportSettings | None = None) -> dict[str, Any]:
+    """Write the published table of a searcher into a Parquet file.
+
+    Returns
+    -------
+    unit, rows, columns, bytes, file, labels, and open: the command that shows the map, `None` without one.
+
+    Raises
+    ------
+    QueryError : the file is none, or there is nothing to write.
+    """
+    asked = asked or ExportSettings()
+    for path in (file, asked.labels) if asked.labels else (file,):
+        _refuse(path)
+    held = units.read(searcher.table, asked.keep, segments=asked.segments)
+    rows = export_rows.frame(held, vectors=asked.vectors)
+    if asked.cluster:
+        rows = _with_clusters(searcher, rows, asked)
+    if asked.map:
+        moved = centred(held.vectors, held.column("modality")) if asked.centre else held.vectors
+        rows = export_rows.with_places(rows, held.vectors, plane(moved, asked.seed))
+    export_rows.write(rows, file)
+    if asked.labels:
+        export_rows.write(export_rows.labels(rows), asked.labels)
+    return {
+        "unit": held.noun,
+        "rows": rows.height,
+        "columns": rows.columns,
+        "bytes": file.stat().st_size,
+        "file": str(file),
+        "labels": str(asked.labels) if asked.labels else None,
+        "open": _command(file, asked.labels) if asked.map else None,
+    }
 
 
-def labels(rows: pl.DataFrame) -> pl.DataFrame:
-    """Where on the map the name of each cluster goes: x, y, text, as embedding-atlas reads it by `--labels`; medians of the members."""
-    named = rows.filter(pl.col("cluster_name").is_not_null() & (pl.col("cluster_name") != ""))
-    return named.group_by("cluster", maintain_order=True).agg(
-        pl.col("x").median(), pl.col("y").median(), pl.col("cluster_name").first().alias("text")
-    ).sort("cluster").select("x", "y", "text")  # fmt: skip
+def _with_clusters(searcher: Searcher, rows: pl.DataFrame, asked: ExportSettings) -> pl.DataFrame:
+    settings = ClusterSettings(asked.cluster or "", seed=asked.seed)
+    found = clustering.cluster(
+        searcher,
+        ClusteringSettings(settings, asked.keep, segments=asked.segments, centre=asked.centre, exemplars=0, outliers=0),
+    )
+    return export_rows.with_clusters(rows, found.clusters, list(map(str, found.names)))
 
 
-def write(rows: pl.DataFrame, file: Path) -> None:
-    """Parquet, of which nothing is seen before it is whole."""
-    beside = file.with_name(f".{file.name}.new")
-    rows.write_parquet(beside)
-    beside.replace(file)
+def _command(file: Path, labels: Path | None) -> str:
+    shown = ["embedding-atlas", str(file), "--x", "x", "--y", "y", "--neighbors", "neighbors", "--text", "text"]
+    return shlex.join([*shown, "--labels", str(labels)] if labels else shown)
 
 
-def _lists(values: np.ndarray) -> pl.Series:
-    inner = pl.Int64 if values.dtype == np.int64 else pl.Float32
-    if not values.shape[1]:
-        return pl.Series([[]] * len(values), dtype=pl.List(inner))
-    return pl.Series(values).cast(pl.List(inner))
+def _refuse(file: Path) -> None:
+    if file.suffix.lower() not in SUFFIXES or not file.absolute().parent.is_dir():
+        raise QueryError(f"{str(file)!r} cannot be written; name a file in a folder that exists, with {', '.join(SUFFIXES)} at its end")

@@ -11,6 +11,7 @@ PERPLEXITY = 30.0  # about how many neighbours a point holds on to
 FEWEST = 8  # of fewer points, neighbours mean little: principal components place them
 MOST = 20_000  # points laid out against each other; the others are put among their nearest of these
 NEAREST = 5
+FEWEST_OF_GROUP = 10
 _BLOCK = 1024
 
 
@@ -30,7 +31,7 @@ def plane(vectors: np.ndarray, seed: int = 0, most: int = MOST) -> np.ndarray:
 
     Returns
     -------
-    float32 (n, 2), centred, each within -1 to 1.
+    float32 (n, 2), each within -1 to 1, the middle of all at 0.
 
     Raises
     ------
@@ -50,12 +51,13 @@ def centred(vectors: np.ndarray, modalities: Sequence[str]) -> np.ndarray:
     """Vectors less the mean of their modality, of unit length again: float32 (n, d).
 
     Without this a map shows modalities first and meaning second: each lies in a narrow cone of its own (Liang et al. 2022, "Mind the
-    Gap"). `modalities` names each row's, or any other group whose place is of no interest.
+    Gap"). `modalities` names each row's, or any other group whose place is of no interest. Groups of fewer than ten, whose own mean is
+    most of what they are, are taken from the mean of all.
     """
     moved = np.asarray(vectors, np.float32).copy()
-    names = np.asarray(modalities)
-    for name in np.unique(names):
-        moved[names == name] -= moved[names == name].mean(axis=0)
+    names, everywhere = np.asarray(modalities), moved.mean(axis=0) if len(moved) else 0.0
+    for name, count in zip(*np.unique(names, return_counts=True), strict=True):
+        moved[names == name] -= moved[names == name].mean(axis=0) if count >= FEWEST_OF_GROUP else everywhere
     return _unit(moved)
 
 
@@ -103,9 +105,11 @@ def _scaled(places: np.ndarray) -> np.ndarray:
     if not len(places):
         return np.zeros((0, 2), np.float32)
     moved = places - (places.max(axis=0) + places.min(axis=0)) / 2
-    return (moved / max(np.abs(moved).max(), 1e-12)).astype(np.float32)
+    scaled: np.ndarray = (moved / max(np.abs(moved).max(), 1e-12)).astype(np.float32)
+    return scaled
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     wide = np.asarray(vectors, np.float32)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    unit: np.ndarray = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    return unit

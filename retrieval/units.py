@@ -27,13 +27,28 @@ class Units:
     told : uri, segment, medium, modality, start, end, text, content_hash, size. Of objects: segment counts the segments that were read,
         modality names all of theirs ("audio+image"), start is their first and end their last, text joins theirs by line ends.
     vectors : float32 (n, dimension), of unit length; of an object the mean of its segments.
+    segments : whether these are segments.
     """
 
     told: pl.DataFrame
     vectors: np.ndarray
+    segments: bool = False
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @property
+    def noun(self) -> str:
+        """What they are called."""
+        return "segments" if self.segments else "objects"
+
+    @property
+    def contents(self) -> list[str]:
+        """The content of each: of a segment its object's, with its number."""
+        hashes = self.column("content_hash")
+        if not self.segments:
+            return hashes
+        return [f"{content}/{segment}" for content, segment in zip(hashes, self.told.get_column("segment").to_list(), strict=True)]
 
     def column(self, name: str) -> list[str]:
         """One column of texts; "" where it is null."""
@@ -56,7 +71,7 @@ def read(table: Table, keep: Filter = EVERYTHING, *, segments: bool = False) -> 
     rows = rows[left]
     vectors = held.vectors if len(left) == len(held.vectors) else held.vectors[left]
     if segments:
-        return Units(rows, means(vectors, np.arange(len(rows))))  # float16 has moved their lengths a little
+        return Units(rows, means(vectors, np.arange(len(rows))), segments=True)  # float16 has moved their lengths a little
     owner = rows.select(pl.struct("medium", "uri").rle_id()).to_series().to_numpy()
     return Units(_objects(rows), means(vectors, owner))
 
