@@ -16,7 +16,9 @@ from storage.faults import told
 from storage.replace import scan
 
 
-def most_liked(searcher: Searcher, interactions: Interactions, keep: Filter, limit: int) -> list[tuple[Hit, int]]:
+def most_liked(
+    searcher: Searcher, interactions: Interactions, keep: Filter, limit: int, half_life: float | None = None
+) -> list[tuple[Hit, int]]:
     """The objects that most users like, by their first segment, and how many do; each content once, of what `keep` leaves.
 
     Raises
@@ -25,7 +27,7 @@ def most_liked(searcher: Searcher, interactions: Interactions, keep: Filter, lim
     """
     held = known_objects.contents(searcher.table)
     numbered = held.select(item="uri", content=pl.col("content_hash").rank("dense").cast(pl.Int64))
-    liked = popularity(opinions(match(interactions, numbered).frame))
+    liked = popularity(opinions(match(interactions, numbered).frame, half_life))
     if liked.is_empty():
         raise QueryError("nobody likes anything that the table holds, so nothing is popular; give items as `sensorium search` prints URIs")
     ranked = numbered.join(liked, on="content", maintain_order="right_left").select("item", "content", "likes")

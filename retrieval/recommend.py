@@ -147,7 +147,7 @@ def recommend_to(
     try:
         return _by_taste(searcher, seen, keep, limit, settings, diversity)
     except NoTasteError:
-        popular = most_liked(searcher, interactions, keep.excluding(seen.uris), limit)
+        popular = most_liked(searcher, interactions, keep.excluding(seen.uris), limit, half_life)
         return seen.told([Recommendation(hit, likes=likes) for hit, likes in popular], ())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 
 import numpy as np
@@ -64,14 +65,16 @@ SEEN = {"image": "image", "audio": "audio", "video": "image"}
 
 
 def interactions(names, seed=2):
-    """Forty users with one or two themes, some noise, dislikes and repetitions; one who likes only what is gone, one who likes nothing."""
+    """Forty users with one or two themes, some noise, dislikes and repetitions; one who likes only what is gone, one who dislikes hits."""
     rng = np.random.default_rng(seed)
-    rows = [("lost", "file:///bucket/gone.png", 1.0, 1.0), ("lost", "file:///bucket/gone too.png", 1.0, 2.0), ("sour", names[0], -1.0, 3.0)]
+    rows = [("lost", "file:///bucket/gone.png", 1.0, 1.0), ("lost", "file:///bucket/gone too.png", 1.0, 2.0)]
     for user in range(40):
         themes = rng.choice(THEMES, int(rng.integers(1, 3)), replace=False)
         for time in range(int(rng.integers(2, 14))):
             pool = [name for name in names if f"/{rng.choice(themes)}/" in name] if rng.random() < 0.85 else names
             rows.append((f"user {user:02}", str(rng.choice(pool or names)), -1.0 if rng.random() < 0.15 else 1.0, 86_400.0 * time))
+    hits = Counter(item for _, item, weight, _ in rows if weight > 0).most_common(3)
+    rows += [("sour", item, -1.0, 3.0) for item, _ in hits]
     return pl.DataFrame([rows[k] for k in rng.permutation(len(rows))], schema=["user", "item", "weight", "time"], orient="row")
 
 
@@ -252,12 +255,14 @@ def test_one_user_alone_and_all_at_once_get_the_same_lists(home, searcher, slow,
         alone = recommend_to(searcher, asked, user, limit=7, half_life=5.0, diversity=diversity)
         mine = frame.filter(pl.col("user") == user).sort("rank")
         contents = [[slow.content(uri) for uri in each] for each in (mine.get_column("uri"), uris(alone))]
+        if alone.popular:
+            assert contents[0] == contents[1]
         shared.append(len(set(contents[0]) & set(contents[1])) / 7)
         assert mine.get_column("taste").to_list() == [offer.taste for offer in alone.offers]
         assert lists.vectors[matched.users.index(user)] == len(alone.shares)
         if not diversity and not alone.popular:
             np.testing.assert_allclose(mine.get_column("score"), [offer.hit.score for offer in alone.offers], atol=TIE)
-    assert np.mean(shared) > 0.95  # but for ties
+    assert np.mean(shared) > 0.9  # but for ties
 
 
 def test_recency_lets_a_taste_change(searcher):

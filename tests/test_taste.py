@@ -126,6 +126,8 @@ def test_lists_are_merged_in_proportion_to_their_shares_wherever_one_stops_readi
     for read in (10, 20, 50, 100):
         for number, share in enumerate(shares):
             assert abs(taken[:read].count(number) - share * read) <= 1
+    first = [number for number, _ in interleave(lists, (0.62, 0.2, 0.18), 3)]
+    assert first == [0, 0, 1]  # 0.62, 0.62 / 3, 0.2; by D'Hondt the first would have all three
     assert [interleave(lists, shares, k) for k in (3, 7)] == [interleave(lists, shares, 100)[:k] for k in (3, 7)]
     assert [place for number, place in interleave(lists, shares, 50) if number == 1] == list(range(taken[:50].count(1)))
 
