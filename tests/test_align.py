@@ -303,8 +303,8 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path):
         load_align(None, pairs="p.csv")
 
 
-def command(bucket, out, *more):
-    settings = [str(bucket / "pairs.jsonl"), "--space", str(bucket / "strangers.toml"), "--name", "new", "--out", str(out), "--direct"]
+def command(bucket, out, *more, space="strangers.toml"):
+    settings = [str(bucket / "pairs.jsonl"), "--space", str(bucket / space), "--name", "new", "--out", str(out), "--direct"]
     return [sys.executable, "-m", "flows.cli", "align", *settings, "--shares", "0.6,0.2,0.2", "--json", *more]
 
 
@@ -332,24 +332,51 @@ def run(arguments):
     return done.stdout
 
 
+def steps_written(out):
+    """Of a training, as far as its checkpoint goes."""
+    found = list((out / "new").glob("training/*/training.pt"))
+    return len(torch.load(found[0], weights_only=True)["losses"]) if found else 0
+
+
+def kill_after_a_checkpoint(arguments, out, seconds):
+    """Run a command that trains, and kill it so long after it has written down that it has made a step."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not steps_written(out) and process.poll() is None:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "new" / "space.toml").exists(), "it was killed before its end"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.7])
 def test_a_killed_training_is_finished_by_the_next_with_the_same_weights(bucket, again, undisturbed, seconds):
     whole, folder, config = undisturbed
     arguments = command(bucket, again, "--config", str(config))
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while not list((again / "new").glob("training/*/training.pt")) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.005)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (again / "new" / "space.toml").exists(), "it was killed before its end"
+    kill_after_a_checkpoint(arguments, again, seconds)
     account = json.loads(run(arguments))
     assert 0 < account["resumed"] < 300
     assert account["generation"] == whole["generation"]
     assert weights(again / "new") == weights(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", ["last:1", "scratch"])
+def test_a_killed_training_of_encoders_is_finished_by_the_next_with_the_same_weights(bucket, tmp_path, train):
+    (bucket / "halves.toml").write_text("\n".join(HALVES))
+    config = tmp_path / "killed.toml"
+    config.write_text("checkpoint_every = 0\nsteps = 8\nbatch = 32\nchunk = 16\nevaluate_every = 4\nworkers = 2\ncalibrate = false\n")
+    generations = []
+    for name, killed in (("whole", False), ("killed", True)):
+        arguments = command(bucket, tmp_path / name, "--config", str(config), "--train", train, space="halves.toml")
+        if killed:
+            kill_after_a_checkpoint(arguments, tmp_path / name, 0.0)
+        account = json.loads(run(arguments))
+        assert bool(account["resumed"]) == killed
+        generations.append(account["generation"])
+    assert generations[0] == generations[1], "the digest of the towers' weights is part of it"
 
 
 def test_a_table_of_pairs_may_be_parquet_in_a_bucket(bucket, again, rows, s3_server, monkeypatch):
