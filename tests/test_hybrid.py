@@ -1,0 +1,89 @@
+"""Words that must appear, and full text fused with vectors, in English and Chinese."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from asked_table import DIMENSION, NOW, opened, row, texts, unit
+from lancedb.rerankers import RRFReranker
+
+from retrieval import hybrid
+from retrieval.filters import Filter
+from retrieval.question import Term
+from retrieval.search import Manner, search
+
+WORDS = [
+    "Invoice number 4711 of the harbour",
+    "the dogs bark at the harbour",
+    "a dog and a red cat",
+    "a cat that is red, and a dog",
+    "雨中有一只红色的小猫在叫",
+    "海边有一只小狗在叫",
+    "一列蓝色的火车",
+]
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory):
+    pictures = [row(f"file:///b/p{k}.png", np.random.default_rng(k).standard_normal(DIMENSION)) for k in range(5)]
+    return opened(tmp_path_factory.mktemp("hybrid") / "lance", [*texts(WORDS), *pictures])
+
+
+def found(searcher, words, **manner):
+    return {hit.text for hit in search(searcher, [Term("anything at all")], manner=Manner(limit=50, must=words, **manner))}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("dog", {1, 2, 3}),
+        ("DOGS harbour", {1}),
+        ("red cat", {2, 3}),
+        ('"red cat"', {2}),
+        ("4711", {0}),
+        ("小猫", {4}),
+        ("叫 小狗", {5}),
+        ("火车", {6}),
+        ("elephant", set()),
+        ("dog elephant", set()),
+    ],
+)
+def test_words_that_must_appear_do_and_all_that_have_them_are_found(searcher, words, expected):
+    assert found(searcher, words) == {WORDS[k] for k in expected}
+
+
+def test_words_that_must_appear_keep_the_order_and_score_of_the_vectors_and_every_other_condition(searcher):
+    question = [Term("a dog and a red cat")]
+    hits = search(searcher, question, manner=Manner(must="dog"))
+    assert hits[0].text == WORDS[2] and hits[0].score == pytest.approx(1, abs=1e-3)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    without = Filter(without=frozenset({hits[0].uri} | {f"x{k}" for k in range(2000)}))
+    assert search(searcher, question, without, Manner(must="dog")) == hits[1:]
+    assert search(searcher, question, Filter(media=("image",)), Manner(must="dog")) == []
+
+
+def test_full_text_finds_what_vectors_miss_and_its_score_is_still_the_cosine(searcher):
+    vector = unit(np.random.default_rng(1).standard_normal(DIMENSION))  # near to a picture, far from every text
+    plain = search(searcher, [Term(vector)], manner=Manner(limit=1))
+    assert plain[0].uri == "file:///b/p1.png"
+    fused = search(searcher, [Term(vector)], manner=Manner(limit=2, words="invoice 4711"))
+    assert {hit.uri for hit in fused} == {"file:///b/p1.png", "file:///b/texts/000.txt"}
+    for hit in fused:
+        assert hit.score == pytest.approx(float(searcher.vectors_of(hit.uri)[0] @ vector), abs=2e-3)
+
+
+def test_fusion_is_by_reciprocal_ranks_as_lancedb_does_it():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        one, two = (rng.permutation(30)[: rng.integers(0, 20)].tolist() for _ in range(2))
+        tables = [pa.table({"_rowid": pa.array(ids, pa.uint64())}) for ids in (one, two)]
+        expected = RRFReranker().rerank_hybrid("words", *tables)
+        told = hybrid.reciprocal_ranks([one, two])
+        assert told == pytest.approx(dict(zip(expected["_rowid"].to_pylist(), expected["_relevance_score"].to_pylist(), strict=True)))
+
+
+def test_rows_written_after_the_index_are_found_by_their_words(tmp_path):
+    searcher = opened(tmp_path / "lance", texts(["an old harbour", "a new lighthouse"]))
+    assert found(searcher, "lighthouse") == {"a new lighthouse"}
+    assert {NOW.year, len(hybrid.rows_with(searcher, "lighthouse"))} == {2026, 1}
