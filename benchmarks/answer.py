@@ -43,6 +43,7 @@ from retrieval.parts import parts
 from retrieval.passages import Passage, passages
 from retrieval.query import Searcher
 from retrieval.query_texts import embed_texts
+from retrieval.search import Manner
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = Path(__file__).with_name("answer_questions.jsonl")
@@ -102,7 +103,7 @@ def _found(searcher: Searcher, line: Question) -> dict[tuple[str, int], bool]:
     encoder = searcher.encoder("text", "a question")
     counter = TokenCounter.of(encoder)
     originals = Originals(searcher)
-    hits = originals.nearest(vectors, Filter(modality="text"), settings.hits)
+    hits = originals.nearest(vectors, Filter(modality="text"), Manner(settings.hits))
     whole = list(map(originals.told, passages(hits)))
     small = {size: parts(encoder, whole, vectors, size) for size in {AnswerSettings(budget).size for budget in BUDGETS}}
     chunks = [originals.told(Passage(hit.uri, hit.medium, hit.modality, hit.start, hit.end, hit.text, hit.score)) for hit in hits]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli_search import Before, Day
 from flows.command import Database, Json, TableName, print_json, refusing
+from flows.filter_flags import kept
 
 if TYPE_CHECKING:
     from retrieval.captions import Captions
     from retrieval.faq import KnownQuestions
-    from retrieval.filters import Filter
     from retrieval.generation import Writer
     from retrieval.query import Searcher
 
@@ -33,10 +35,15 @@ def answer(
     medium: Annotated[str | None, typer.Option(help="Only objects that are text, image, audio or video.")] = None,
     modality: Annotated[str | None, typer.Option(help="Only segments encoded as text, image, audio or video.")] = None,
     prefix: Annotated[str | None, typer.Option(help="Only objects whose URI starts with this.")] = None,
+    modified_after: Day = None,
+    modified_before: Before = None,
+    larger: Annotated[int | None, typer.Option(help="Only objects of more bytes.")] = None,
+    smaller: Annotated[int | None, typer.Option(help="Only objects of fewer bytes.")] = None,
     metadata: Annotated[Path | None, typer.Option(help="Parquet, CSV, TSV or JSONL with a column uri, and any others.")] = None,
     where: Annotated[str | None, typer.Option(help='Only objects whose metadata hold this: "price < 20".')] = None,
     caption: Annotated[str | None, typer.Option(help="Column of the metadata with words for pictures, sounds and videos.")] = None,
     hits: Annotated[int, typer.Option(min=1, max=1_000, help="Chunks of texts that are looked at.")] = 20,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Find chunks by vectors and by full text, fused.")] = False,
     others: Annotated[int, typer.Option(min=0, max=100, help="Most pictures, sounds and moments of videos, of each.")] = 3,
     part: Annotated[
         int | None, typer.Option(min=0, help="Tokens of a part of a passage; 0: whole chunks; default an eighth of the budget, 32 to 128.")
@@ -54,9 +61,17 @@ def answer(
         from retrieval.query import Searcher
 
         secret_blocks.install()
-        settings = answering.AnswerSettings(budget, hits, others, part, LIKE if like is None else like)
+        settings = answering.AnswerSettings(budget, hits, others, part, LIKE if like is None else like, hybrid)
         writer = _writer(server, model, key_from, timeout, patience, insecure)
-        keep, captions = _filter(medium, modality, prefix, metadata, where), _captions(metadata, caption)
+        keep = replace(
+            kept(medium, modality, prefix),
+            modified_after=modified_after,
+            modified_before=modified_before,
+            larger=larger,
+            smaller=smaller,
+            uris=_objects(metadata, where),
+        )
+        captions = _captions(metadata, caption)
         searcher = Searcher(database, table, load_space(space) if space else None)
         found = answering.answer(
             searcher, question, keep=keep, settings=settings, known=_known(faq, searcher), writer=writer, captions=captions
@@ -77,19 +92,13 @@ def _writer(server: str | None, model: str, key: str, timeout: float, patience: 
     return Writer(ChatServer(server, model, key, timeout, patience, insecure))
 
 
-def _filter(medium: str | None, modality: str | None, prefix: str | None, metadata: Path | None, where: str | None) -> Filter:
-    from encoders.spec import MODALITIES
+def _objects(metadata: Path | None, where: str | None) -> frozenset[str] | None:
     from retrieval.errors import QueryError
-    from retrieval.filters import Filter
     from retrieval.metadata import objects_where
 
-    for what, given in (("medium", medium), ("modality", modality)):
-        if given is not None and given not in MODALITIES:
-            raise QueryError(f"there is no {what} {given!r}; allowed are {', '.join(MODALITIES)}")
     if where is not None and metadata is None:
         raise QueryError("--where is a condition on metadata; name their file: --metadata FILE")
-    uris = objects_where(metadata, where) if metadata is not None and where is not None else None
-    return Filter(media=(medium,) if medium else (), modality=modality, prefix=prefix, uris=uris)
+    return objects_where(metadata, where) if metadata is not None and where is not None else None
 
 
 def _captions(metadata: Path | None, column: str | None) -> Captions:

@@ -19,6 +19,7 @@ from retrieval.originals import Originals
 from retrieval.packing import TokenCounter, pack
 from retrieval.passages import Passage, passages
 from retrieval.query import Searcher
+from retrieval.search import Manner
 
 PARTS, SMALLEST, LARGEST = 8, 32, 128  # so many parts fill a budget, of at least and at most so many tokens
 OTHERS_SHARE = 4  # citations of pictures, sounds and videos take at most a fourth of the budget
@@ -37,6 +38,7 @@ class AnswerSettings:
     part : tokens of the parts that passages are cut into, see `retrieval.parts`; by default an eighth of the budget, 32 to 128: a small
         budget holds several only if they are small. 0 leaves them whole, which encodes nothing but the question.
     like : cosine similarity from which a known question is taken for the one asked.
+    hybrid : find chunks of texts by full text, too (`retrieval.hybrid`); which of their parts are taken is still settled by vectors.
     """
 
     budget: int = 2_000
@@ -44,6 +46,7 @@ class AnswerSettings:
     others: int = 3
     part: int | None = None
     like: float = LIKE
+    hybrid: bool = False
 
     def __post_init__(self) -> None:
         if self.budget < 1 or self.hits < 1 or self.others < 0 or self.size < 0 or not -1 <= self.like <= 1:
@@ -135,7 +138,7 @@ def answer(
     nearest = known.nearest(vectors) if known else None
     faq = nearest if nearest and nearest.score >= settings.like else None
     originals = Originals(searcher)
-    found = list(map(originals.told, _found(originals, vectors, keep, settings)))
+    found = list(map(originals.told, _found(originals, question if settings.hybrid else "", vectors, keep, settings)))
     texts = [passage for passage in found if passage.medium == "text"]
     others = _captioned([passage for passage in found if passage.medium != "text"], captions)
     encoder = searcher.queries.encoder("text", "a question")
@@ -163,13 +166,14 @@ def answer(
     )
 
 
-def _found(originals: Originals, vectors: np.ndarray, keep: Filter, settings: AnswerSettings) -> list[Passage]:
+def _found(originals: Originals, words: str, vectors: np.ndarray, keep: Filter, settings: AnswerSettings) -> list[Passage]:
     """Passages of texts, and of everything else the best few of each modality."""
     found: list[Passage] = []
     for modality in originals.searcher.space.encoders:
         wanted = settings.hits if modality == "text" else settings.others * HITS
         if wanted and keep.modality in (None, modality):
-            nearest = passages(originals.nearest(vectors, replace(keep, modality=modality), wanted))
+            manner = Manner(wanted, words=words if modality == "text" else "")
+            nearest = passages(originals.nearest(vectors, replace(keep, modality=modality), manner))
             found += nearest if modality == "text" else nearest[: settings.others]
     return found
 

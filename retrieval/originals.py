@@ -10,6 +10,7 @@ import numpy as np
 from retrieval.filters import Filter
 from retrieval.passages import Passage
 from retrieval.query import Hit, Searcher
+from retrieval.search import Manner, answers
 from storage.faults import told
 from storage.replace import scan
 from storage.table import literal
@@ -32,10 +33,10 @@ class Originals:
         self._sources: set[str] = set()
         self._first: dict[str, str] = {}
 
-    def nearest(self, vectors: np.ndarray, keep: Filter, limit: int) -> list[Hit]:
-        """As `Searcher.nearest`, of objects with contents of their own."""
+    def nearest(self, vectors: np.ndarray, keep: Filter, manner: Manner) -> list[Hit]:
+        """As `retrieval.search.answers`, of objects with contents of their own."""
         for _ in range(ROUNDS):
-            hits = self.searcher.nearest(vectors, keep=keep, limit=limit)
+            hits = answers(self.searcher, vectors, keep, manner)
             if not (copies := self._sorted_out(hits)):
                 break
             keep = keep.excluding(copies)

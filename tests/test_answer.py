@@ -159,6 +159,12 @@ def test_filters_hold_for_every_passage(home, searcher):
     assert answer(searcher, QUESTION, keep=Filter(uris=frozenset())).verdict == "nothing found"
 
 
+def test_full_text_finds_a_name_that_vectors_do_not_know(searcher):
+    only = AnswerSettings(hits=2, others=0, hybrid=True)
+    found = answer(searcher, "Otto", settings=only, keep=Filter(modality="text")).passages
+    assert any("Otto" in passage.text for passage in found)
+
+
 def test_parts_lie_side_by_side_and_score_between_their_own_likeness_and_that_of_their_passage(searcher):
     encoder, vectors = searcher.encoder("text", "words"), searcher.embed(QUESTION)
     whole = Passage("a.txt", "text", "text", 100.0, 100.0 + len(STORY), STORY, 0.5)
