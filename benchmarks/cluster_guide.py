@@ -54,7 +54,7 @@ def draw(rows: pl.DataFrame, labels: pl.DataFrame, file: Path) -> None:
     for medium, marker in MARKERS.items():
         some = rows.filter(pl.col("medium") == medium)
         clusters = some["cluster"].fill_null(-1).to_numpy()
-        axes.scatter(some["x"], some["y"], s=16, marker=marker, c=colours[clusters % len(colours)], linewidths=0, alpha=0.8, label=medium)
+        axes.scatter(some["x"], some["y"], s=24, marker=marker, c=colours[clusters % len(colours)], linewidths=0, alpha=0.8, label=medium)
     for x, y, words in labels.iter_rows():
         readable = ", ".join(word for word in words.split(", ") if word.isascii())[:30]
         axes.annotate(

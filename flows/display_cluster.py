@@ -29,8 +29,10 @@ def show_clusters(report: Mapping[str, Any]) -> None:
     for row in report["outliers"]:
         out.print(f"   {row['factor']:.3f}  {_place(row)}")
     if report["silhouettes"]:
-        best = max(report["silhouettes"].items(), key=lambda tried: tried[1])
-        out.print(f"\nof {len(report['silhouettes'])} numbers of clusters tried, {best[0]} had the best mean silhouette: {best[1]:.3f}")
+        best, highest = max(report["silhouettes"].items(), key=lambda tried: tried[1])
+        taken = f"{report['chosen']} was taken (mean silhouette {report['silhouettes'][str(report['chosen'])]:.3f})"
+        other = f"; {best} had the best, {highest:.3f}" if best != str(report["chosen"]) else ", the best"
+        out.print(f"\nof {len(report['silhouettes'])} numbers of clusters tried, {taken}{other}")
     _show_output(report)
 
 

@@ -94,6 +94,7 @@ class Clustering:
             "noise": noise,
             "named_by": self.named_by,
             "vocabulary": dict(self.vocabulary),
+            "chosen": clusters.chosen(self.clusters.silhouettes) if self.clusters.silhouettes else None,
             "silhouettes": {str(number): score for number, score in self.clusters.silhouettes.items()},
             "clusters": [self._cluster(number) for number in range(len(self.names))],
             "outliers": [{**self._told(each.place), "factor": each.factor} for each in self.outliers],

@@ -13,6 +13,9 @@ from retrieval.errors import QueryError
 NOISE = -1
 """The label of what is in no cluster."""
 
+CLOSE = 0.05
+"""Share of the best silhouette that another may lack to be as good."""
+
 _TINY = 1e-12
 
 Found = tuple[np.ndarray, np.ndarray | None, dict[int, float]]
@@ -26,7 +29,7 @@ class ClusterSettings:
     Parameters
     ----------
     method : "kmeans" or "hdbscan".
-    clusters : how many k-means makes; `None`: the number of best silhouette. HDBSCAN finds its own.
+    clusters : how many k-means makes; `None`: the number that `chosen` takes by silhouettes. HDBSCAN finds its own.
     smallest : fewest members of a cluster of HDBSCAN; `None`: half the square root of n, and at least 5.
     seed : the same vectors and seed give the same clusters on the same machine.
     many : of more vectors than this k-means looks at a small batch at a time.
@@ -103,12 +106,18 @@ def numbers_to_try(n: int) -> list[int]:
     return sorted({min(most, round(2 ** (1 + step / 2))) for step in range(11)})
 
 
+def chosen(silhouettes: Mapping[int, float]) -> int:
+    """The smallest number of clusters whose silhouette is close to the best: where many do about as well, few are easier to look at."""
+    best = max(silhouettes.values(), default=0.0)
+    return min((number for number, score in silhouettes.items() if score >= best - CLOSE * abs(best)), default=1)
+
+
 def _kmeans(vectors: np.ndarray, settings: ClusterSettings) -> Found:
     silhouettes: dict[int, float] = {}
     number = settings.clusters
     if number is None:
         silhouettes = _silhouettes(vectors, settings)
-        number = max(silhouettes, key=lambda k: (silhouettes[k], -k), default=1)
+        number = chosen(silhouettes)
     elif not 1 <= number <= len(vectors):
         raise QueryError(f"{len(vectors)} vectors cannot make {number} clusters; give a number from 1 to {len(vectors)}")
     return _parted(vectors, number, settings), None, silhouettes

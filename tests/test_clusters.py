@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from retrieval.clustering import ClusteringSettings, cluster
-from retrieval.clusters import NOISE, ClusterSettings, find, numbers_to_try
+from retrieval.clusters import NOISE, ClusterSettings, chosen, find, numbers_to_try
 from retrieval.errors import QueryError
 from retrieval.exemplars import exemplars, outliers
 from retrieval.filters import Filter
@@ -51,11 +51,16 @@ def test_the_groups_that_are_there_are_found_the_largest_first(groups, settings)
     assert np.array_equal(found.labels, again.labels) and np.array_equal(found.membership, again.membership)
 
 
-def test_the_number_of_clusters_is_that_of_the_best_silhouette(groups):
+def test_the_number_of_clusters_is_found_by_the_silhouette(groups):
     found = find(groups[0], ClusterSettings())
     assert max(found.silhouettes, key=found.silhouettes.get) == 4
     assert found.silhouettes[4] == pytest.approx(silhouette_score(groups[0], groups[1]), abs=1e-4)
     assert numbers_to_try(5) == [2] and numbers_to_try(40)[-1] == 10 and numbers_to_try(10_000)[-1] == 64
+
+
+def test_of_numbers_that_do_about_as_well_the_smallest_is_taken():
+    assert chosen({2: 0.3, 3: 0.48, 8: 0.5, 9: 0.49}) == 3 and chosen({2: 0.3, 3: 0.47, 8: 0.5}) == 8
+    assert chosen({2: -0.10, 3: -0.2}) == 2 and chosen({2: -0.2, 3: -0.1}) == 3 and chosen({}) == 1
 
 
 def test_membership_of_kmeans_is_the_cosine_to_the_centre(groups):
