@@ -3,8 +3,8 @@
     python -m benchmarks.index [--rows 1000000] [--dimension 256] [--recall 0.98] [--bits 2] [--kind IVF_RQ] [--folder DIR]
 
 Rows are unit vectors around 10,000 centres, in directions that differ in strength as those of trained encoders do (the k-th varies by
-1/sqrt(k)); a row has a cosine of about 0.74 to 0.93 to its centre. One of ten is a "text": half of it a place of its own, apart from all
-others, as the modalities of trained spaces are. They are written in batches, then the index is built by a fresh process, whose memory and
+1/sqrt(k)); a row has a cosine of about 0.74 to 0.93 to its centre. One of ten is a "text": such a row, moved by one and a half to a place
+apart from all others, as the modalities of trained spaces are, and by half in a direction of its own. They are written in batches, then the index is built by a fresh process, whose memory and
 CPU time are told. Questions are rows of the table, as in `sensorium maintain`, and new vectors of the same kinds, which the table does not
 hold; each is asked alone, in a process that does nothing else.
 """
@@ -66,7 +66,8 @@ class World:
         noise = _unit(random.standard_normal((count, len(self.strength)), np.float32) * self.strength)
         spread = random.uniform(0.4, 0.9, (count, 1)).astype(np.float32)
         near = _unit(centre + spread * noise)
-        return _unit(np.where(texts[:, None], near + self.apart, near) @ self.turn)
+        off = 1.5 * self.apart + 0.5 * _unit(random.standard_normal(near.shape, np.float32))
+        return _unit(np.where(texts[:, None], near + off, near) @ self.turn)
 
 
 def world(dimension: int) -> World:

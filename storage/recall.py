@@ -26,7 +26,7 @@ from storage.replace import AHEAD, BATCH
 from storage.table import literal
 
 DEPTH = 10
-QUESTIONS = 100  # of each kind: with 1,000 right answers a recall of 0.98 is known to about 0.005
+QUESTIONS = 200  # of each kind: with 2,000 right answers a recall of 0.98 is known to about 0.005
 ALL = "all"
 _TIE = 1e-6  # float32 sums of unit vectors differ by less, whatever the order of their terms
 _SCORES = 1 << 22  # scores held at once: 16 MB
