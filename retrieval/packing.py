@@ -93,18 +93,24 @@ def pack(parts: Sequence[Passage], budget: int, counter: TokenCounter, first: Se
     counter : counts them.
     first : parts that are taken before all others, whatever their score; listed by it.
     """
-    box = _Box(budget, counter)
+    order = [*sorted(first, key=_order), *sorted(parts, key=_order)]
+    room = budget = max(budget, 0)
+    while (packed := _packed(order, room, counter)).tokens > budget:
+        room -= packed.tokens - budget  # passages side by side have more tokens than each alone
+    return packed
+
+
+def _packed(order: Iterable[Passage], room: int, counter: TokenCounter) -> Packed:
+    """Parts in their order into so many tokens of single passages."""
+    box = _Box(room, counter)
     alike = too_long = 0
-    for part in [*sorted(first, key=_order), *sorted(parts, key=_order)]:
+    for part in order:
         if box.holds(part):
             alike += 1
         elif not box.take(part):
             too_long += 1
     packed = Packed(box.passages(), 0, alike, too_long)
-    tokens = counter.count(packed.rendered)
-    if tokens > budget:  # passages side by side may have a token more than each alone
-        return pack(parts, budget - max(1, tokens - budget), counter, first)
-    return replace(packed, tokens=tokens)
+    return replace(packed, tokens=counter.count(packed.rendered))
 
 
 class _Box:

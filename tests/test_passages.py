@@ -39,7 +39,10 @@ def test_chunks_that_do_not_follow_one_another_may_have_a_word_between_them():
 
 
 def test_chunks_with_words_between_them_are_two_passages_best_first():
-    assert spans(passages([chunk(0, 19, 0.4), chunk(34, 52, 0.7)])) == [("a.txt", 34, 52, 0.7, 1), ("a.txt", 0, 19, 0.4, 1)]
+    assert spans(passages([chunk(0, 19, 0.4, segment=0), chunk(34, 52, 0.7, segment=1)])) == [
+        ("a.txt", 34, 52, 0.7, 1),
+        ("a.txt", 0, 19, 0.4, 1),
+    ]
 
 
 def test_a_chunk_within_another_adds_nothing():
