@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 from rich.markup import escape
 from rich.table import Table
@@ -93,8 +94,8 @@ def _show_labels(found: Classified) -> None:
     out.print()
     grid = _grid("label", "objects", f"median {figure}")
     for name, count in sorted(report["labels"].items(), key=lambda item: -item[1]):
-        median = labels.filter(pl.col("label") == name).get_column(figure).median()
-        grid.add_row(escape(name), f"{count:,}", "" if median is None else f"{median:.3f}")
+        values = labels.filter(pl.col("label") == name).get_column(figure).to_numpy()
+        grid.add_row(escape(name), f"{count:,}", f"{np.median(values):.3f}" if count else "")
     if report["threshold"]:
         grid.add_row(f"none (below {report['threshold']:g})", f"{report['none']:,}", "")
     out.print(grid)
