@@ -13,6 +13,7 @@ import typer
 from flows.command import Database, Json, TableName, print_json, refusing
 
 if TYPE_CHECKING:
+    from encoders.spec import Space
     from retrieval.filters import Filter
     from retrieval.query import Searcher
     from retrieval.question import Term
@@ -124,7 +125,7 @@ def _objects(metadata: Path | None, where: str | None) -> frozenset[str] | None:
     return objects_where(metadata, where)
 
 
-def _space(name: str | None) -> object:
+def _space(name: str | None) -> Space | None:
     if name is None:
         return None
     from encoders.spaces import load_space

@@ -163,7 +163,7 @@ def _line(
     wrong: float,
 ) -> dict[str, Any]:
     first, second, third = np.array_split(background, 3)
-    rule = Threshold(asked, found, first.mean(axis=0), centre, _precision(first), 0.0)
+    rule = Threshold(asked, found, first.mean(axis=0), centre, precision(first), 0.0)
     threshold = float(np.quantile(_best(searcher, rule, second)[0], 1 - wrong, method="higher"))
     nothing, nothing_cosine = _best(searcher, rule, third)
     known, known_cosine = _best(searcher, rule, fits, own)
@@ -203,7 +203,8 @@ def _best(searcher: Searcher, rule: Threshold, queries: np.ndarray, own: Sequenc
     return np.array(excess), np.array(cosine)
 
 
-def _precision(background: np.ndarray) -> np.ndarray:
+def precision(background: np.ndarray) -> np.ndarray:
+    """(S + s I)^-1 of questions that fit nothing (n, d): float32 (d, d)."""
     covariance = np.cov(background.astype(np.float64), rowvar=False)
     ridge = max(float(np.trace(covariance)) / len(covariance), 1e-6) * np.eye(len(covariance))
     inverse: np.ndarray = np.linalg.inv(covariance + ridge).astype(np.float32)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.media.containers import medium_of
 from encoders.media.kinds import medium_by_name
 from retrieval.errors import QueryError
 from retrieval.query import TINY, Searcher
@@ -81,6 +80,8 @@ def asked_as(searcher: Searcher, question: Question) -> str:
     if isinstance(first, str):
         return "text"
     if isinstance(first, Path):
+        from encoders.media.containers import medium_of
+
         medium = medium_of(first.name, first)
         return next(iter(searcher.space.modalities_of(medium)), medium)
     if isinstance(first, Item):

@@ -54,7 +54,7 @@ def test_excess_is_the_discriminant_written_out():
     rng = np.random.default_rng(0)
     background, segments, windows = rng.standard_normal((40, 5)), rng.standard_normal((9, 5)), rng.standard_normal((3, 5))
     centre = segments.mean(axis=0)
-    rule = Threshold("text", "image", background.mean(axis=0), centre, nothing_fits._precision(background), 0.0)
+    rule = Threshold("text", "image", background.mean(axis=0), centre, nothing_fits.precision(background), 0.0)
     covariance = np.cov(background, rowvar=False)
     inverse = np.linalg.inv(covariance + np.trace(covariance) / 5 * np.eye(5))
     expected = [max((q - background.mean(axis=0)) @ inverse @ (v - centre) for q in windows) for v in segments]
