@@ -7,7 +7,7 @@ import numpy as np
 from encoders.miniature.scenes import INVERSE, Scene, Thing, pick
 from encoders.miniature.wording import Frame, Mention, Wording
 
-SHARES = (0.45, 0.25, 0.3)  # of `complete`, `partial` and `short`
+SHARES = (0.4, 0.2, 0.4)  # of `complete`, `partial` and `short`
 
 
 def phrase(scene: Scene, rng: np.random.Generator) -> tuple[Wording, bool]:
@@ -39,7 +39,7 @@ def short(scene: Scene, rng: np.random.Generator) -> Wording:
         mentions = tuple(Mention(t, size=False, color=color, article=rng.random() < 0.8, action=_acts(scene, rng)) for t in things)
         return Wording(mentions, relation if rng.random() < 0.4 else None, weather)
     thing = pick(rng, scene.things)
-    told = Mention(thing, rng.random() < 0.3, rng.random() < 0.5, rng.random() < 0.7, _acts(scene, rng))
+    told = Mention(thing, rng.random() < 0.3, rng.random() < 0.65, rng.random() < 0.7, _acts(scene, rng))
     return Wording((told,), None, weather)
 
 

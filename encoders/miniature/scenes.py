@@ -178,7 +178,14 @@ def _swap_sizes(scene: Scene, rng: np.random.Generator) -> Scene:
 
 CHANGES: Mapping[World, tuple[tuple[float, Callable[[Scene, np.random.Generator], Scene]], ...]] = {
     "A": ((0.35, _swap_colors), (0.25, _invert_relation), (0.15, _swap_sizes), (0.12, _change_kind), (0.13, _change_color)),
-    "B": ((0.35, _change_weather), (0.25, _change_kind), (0.2, _change_size), (0.13, _change_color), (0.07, _invert_relation)),
+    "B": (
+        (0.25, _change_weather),
+        (0.25, _swap_colors),
+        (0.2, _change_kind),
+        (0.15, _change_size),
+        (0.1, _change_color),
+        (0.05, _invert_relation),
+    ),
 }
 
 

@@ -21,7 +21,7 @@ from encoders.miniature.training.meanings import facts_of_scene, facts_of_wordin
 from encoders.miniature.wording import Mention, Wording
 from encoders.spec import Modality
 
-SEED = 20_261_124
+SEED = 20_261_130
 CANDIDATES = 1000
 POOLS = ("A unseen", "A seen", "B")
 
