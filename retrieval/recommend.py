@@ -166,7 +166,7 @@ def _by_taste(searcher: Searcher, seen: _Seen, keep: Filter, limit: int, setting
     lists = [_nearest(searcher, vector, keep, limit, diversity) for vector in made.vectors]
     turns = interleave([[content for _, content in each] for each in lists], made.shares.tolist(), limit)
     hits = [(number, lists[number][place][0]) for number, place in turns]
-    return seen.told(_explained(searcher, hits, liked, made), made.shares.tolist())
+    return seen.told(explained(searcher, hits, liked, made), made.shares.tolist())
 
 
 def _taste(seen: _Seen, settings: TasteSettings | None) -> tuple[Known, Taste]:
@@ -208,7 +208,8 @@ def _nearest(searcher: Searcher, vector: np.ndarray, keep: Filter, limit: int, d
     return [offers[place] for place in order]
 
 
-def _explained(searcher: Searcher, hits: Sequence[tuple[int, Hit]], liked: Known, made: Taste) -> list[Recommendation]:
+def explained(searcher: Searcher, hits: Sequence[tuple[int, Hit]], liked: Known, made: Taste) -> list[Recommendation]:
+    """Hits by the vector of a taste that found each, with the nearest of the liked objects that went into that vector."""
     known = known_objects.read(searcher.table, [hit.uri for _, hit in hits])
     vectors = dict(zip(known.uris, known.vectors, strict=True))
     offers = []

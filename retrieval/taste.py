@@ -147,7 +147,7 @@ def _joined(vectors: np.ndarray, heavy: np.ndarray, labels: np.ndarray) -> np.nd
     """Labels of the heaviest spread to all: the others go to the cluster whose mean is nearest."""
     means = np.stack([vectors[heavy[labels == c]].mean(axis=0) for c in range(labels.max() + 1)])
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), TINY)
-    everywhere = (vectors @ means.T).argmax(axis=1)
+    everywhere: np.ndarray = (vectors @ means.T).argmax(axis=1)
     everywhere[heavy] = labels
     return everywhere
 

@@ -20,10 +20,10 @@ from retrieval.errors import QueryError
 from retrieval.filters import Filter
 from retrieval.interactions import match, opinions, read
 from retrieval.query import Searcher
-from retrieval.recommend import NoTasteError, recommend, recommend_to
+from retrieval.recommend import NoTasteError, explained, recommend, recommend_to
 from retrieval.recommend_all import recommend_all
 from retrieval.recommend_evaluation import METHODS, divide, evaluate
-from retrieval.taste import TasteSettings
+from retrieval.taste import Taste, TasteSettings
 from storage import batches, schema, table
 
 THEMES = ("red", "dog", "night")
@@ -187,6 +187,15 @@ def test_two_interests_share_the_list_and_each_offer_says_what_it_is_like(search
         assert offer.because == max(own, key=lambda uri: slow.vectors[uri] @ slow.vectors[offer.hit.uri])
     one = recommend(searcher, dict.fromkeys(likes, 1.0), limit=9, settings=ONE)
     assert {theme_of(uri) for uri in uris(one)} == {"red"}  # the mean forgets the smaller interest
+
+
+def test_an_offer_is_explained_by_a_like_that_went_into_its_own_taste(searcher, slow):
+    likes = sorted(named("red", "image", 1) + named("dog", "image", 1))
+    liked = known_objects.read(searcher.table, likes)
+    made = Taste(liked.vectors, np.array([0.5, 0.5]), np.array([0, 1]))
+    [hit] = searcher.nearest(liked.vectors[1:], limit=1)
+    for number in (0, 1):  # as near to the second as can be
+        assert explained(searcher, [(number, hit)], liked, made)[0].because == likes[number]
 
 
 def test_a_copy_that_is_liked_twice_is_one_like(searcher):
