@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 import polars as pl
 
@@ -65,8 +66,15 @@ class Filter:
 
     def held(self, uris: pl.Series) -> pl.Series:
         """Which of some URIs its lists leave: booleans."""
-        left = uris.is_in(pl.Series(list(self.uris), dtype=pl.String).implode()) if self.uris is not None else uris.is_not_null()
-        return left & ~uris.is_in(pl.Series(list(self.without), dtype=pl.String).implode()) if self.without else left
+        only, never = self._lists
+        left = uris.is_in(only) if self.uris is not None else uris.is_not_null()
+        return left & ~uris.is_in(never) if self.without else left
+
+    @cached_property
+    def _lists(self) -> tuple[pl.Series, pl.Series]:
+        """Its lists, made once, as Polars looks them up."""
+        only, never = (pl.Series(list(uris), dtype=pl.String).implode() for uris in (self.uris or (), self.without))
+        return only, never
 
     def sql(self) -> str:
         """The condition as the engine reads it; "" where everything holds."""
