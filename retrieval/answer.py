@@ -18,7 +18,7 @@ from retrieval.moments import HITS
 from retrieval.originals import Originals
 from retrieval.packing import TokenCounter, pack
 from retrieval.passages import Passage, passages
-from retrieval.query import Searcher
+from retrieval.query import Hit, Searcher
 from retrieval.search import Manner
 
 PARTS, SMALLEST, LARGEST = 8, 32, 128  # so many parts fill a budget, of at least and at most so many tokens
@@ -36,7 +36,8 @@ class AnswerSettings:
     others : most pictures, sounds and moments of videos, of each; what is seen and what is heard is ranked apart, as their similarities
         to words cannot be compared.
     part : tokens of the parts that passages are cut into, see `retrieval.parts`; by default an eighth of the budget, 32 to 128: a small
-        budget holds several only if they are small. 0 leaves them whole, which encodes nothing but the question.
+        budget holds several only if they are small. 0: of that size, too, but scored by their chunks alone, so that nothing but the
+        question is encoded.
     like : cosine similarity from which a known question is taken for the one asked.
     hybrid : find chunks of texts by full text, too (`retrieval.hybrid`); which of their parts are taken is still settled by vectors.
     """
@@ -49,7 +50,7 @@ class AnswerSettings:
     hybrid: bool = False
 
     def __post_init__(self) -> None:
-        if self.budget < 1 or self.hits < 1 or self.others < 0 or self.size < 0 or not -1 <= self.like <= 1:
+        if self.budget < 1 or self.hits < 1 or self.others < 0 or self.size < 1 or not -1 <= self.like <= 1:
             raise QueryError(
                 f"budget and hits are at least 1, others and part at least 0, like between -1 and 1; got budget {self.budget}, "
                 f"hits {self.hits}, part {self.part}, others {self.others}, like {self.like}"
@@ -58,7 +59,7 @@ class AnswerSettings:
     @property
     def size(self) -> int:
         """Tokens of a part."""
-        return min(max(self.budget // PARTS, SMALLEST), LARGEST) if self.part is None else self.part
+        return self.part or min(max(self.budget // PARTS, SMALLEST), LARGEST)
 
 
 @dataclass(frozen=True)
@@ -138,13 +139,14 @@ def answer(
     nearest = known.nearest(vectors) if known else None
     faq = nearest if nearest and nearest.score >= settings.like else None
     originals = Originals(searcher)
-    found = list(map(originals.told, _found(originals, question if settings.hybrid else "", vectors, keep, settings)))
-    texts = [passage for passage in found if passage.medium == "text"]
-    others = _captioned([passage for passage in found if passage.medium != "text"], captions)
+    chunks = _chunks(originals, question, vectors, keep, settings)
+    shown = _others(originals, vectors, keep, settings)
+    texts = list(map(originals.told, passages(chunks)))
+    others = _captioned(list(map(originals.told, shown)), captions)
     encoder = searcher.queries.encoder("text", "a question")
     counter = TokenCounter.of(encoder)
     beside = pack(others, settings.budget // OTHERS_SHARE, counter)
-    pieces = cutting.parts(encoder, texts, vectors, settings.size) if settings.size else texts
+    pieces = cutting.parts(encoder, texts, chunks, vectors, settings.size, 0.0 if settings.part == 0 else cutting.OWN)
     packed = pack(pieces, settings.budget, counter, first=beside.passages)
     written, failure = _written(writer, question, packed.passages) if writer and faq is None else (None, "")
     return Answer(
@@ -166,15 +168,21 @@ def answer(
     )
 
 
-def _found(originals: Originals, words: str, vectors: np.ndarray, keep: Filter, settings: AnswerSettings) -> list[Passage]:
-    """Passages of texts, and of everything else the best few of each modality."""
+def _chunks(originals: Originals, question: str, vectors: np.ndarray, keep: Filter, settings: AnswerSettings) -> list[Hit]:
+    """The nearest chunks of texts."""
+    if keep.modality not in (None, "text"):
+        return []
+    manner = Manner(settings.hits, words=question if settings.hybrid else "")
+    return originals.nearest(vectors, replace(keep, modality="text"), manner)
+
+
+def _others(originals: Originals, vectors: np.ndarray, keep: Filter, settings: AnswerSettings) -> list[Passage]:
+    """The best few passages of each other modality."""
     found: list[Passage] = []
     for modality in originals.searcher.space.encoders:
-        wanted = settings.hits if modality == "text" else settings.others * HITS
-        if wanted and keep.modality in (None, modality):
-            manner = Manner(wanted, words=words if modality == "text" else "")
-            nearest = passages(originals.nearest(vectors, replace(keep, modality=modality), manner))
-            found += nearest if modality == "text" else nearest[: settings.others]
+        if settings.others and modality != "text" and keep.modality in (None, modality):
+            hits = originals.nearest(vectors, replace(keep, modality=modality), Manner(settings.others * HITS))
+            found += passages(hits)[: settings.others]
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,31 +14,52 @@ from encoders.prompts import prompt_of
 from encoders.spec import Encoder
 from encoders.stacking import encoded
 from retrieval.passages import Passage, cut
+from retrieval.query import Hit
 
 OWN = 0.7
 """Weight of a part's own similarity against that of the passage it stands in."""
 
 
-def parts(encoder: Encoder, passages: Sequence[Passage], question: np.ndarray, size: int, own: float = OWN) -> list[Passage]:
+def parts(
+    encoder: Encoder, passages: Sequence[Passage], hits: Sequence[Hit], question: np.ndarray, size: int, own: float = OWN
+) -> list[Passage]:
     """The parts of some texts' passages, which lie side by side without a gap.
 
-    A part scores `own` times the cosine similarity of its own vector with the question, and else that of its passage: a sentence alone says
-    little about what it speaks of. That smaller units answer more questions within the same number of tokens is the finding of Chen et al.,
-    "Dense X Retrieval" (2024), section 5.
+    A part scores `own` times the cosine similarity of its own vector with the question, and else that of the best chunk it stands in: a
+    sentence alone says little about what it speaks of. That smaller units answer more questions within the same number of tokens is the
+    finding of Chen et al., "Dense X Retrieval" (2024), section 5.
 
     Parameters
     ----------
     encoder : of the texts; parts are encoded as texts, not as queries.
+    hits : the chunks that the passages were made of.
     question : float32 (windows, dimension), of unit length; the best window counts.
     size : most tokens of a part, by the encoder's tokenizer, else words. A part ends with a sentence where that can be.
+    own : 0 encodes nothing.
     """
-    places = [(number, first, last) for number, passage in enumerate(passages) for first, last in _cuts(encoder, passage.text or "", size)]
-    scores = _scores(encoder, [(passages[number].text or "")[first:last] for number, first, last in places], question)
-    found = []
-    for (number, first, last), score in zip(places, scores, strict=True):
-        whole = passages[number]
-        found.append(cut(whole, first, last, whole.score if score is None else own * score + (1 - own) * whole.score))
-    return found
+    chunks_of: dict[str, list[Hit]] = {}
+    for hit in hits:
+        chunks_of.setdefault(hit.uri, []).append(hit)
+    found = [
+        cut(passage, first, last, _of_chunks(chunks_of.get(passage.uri, ()), passage, first, last))
+        for passage in passages
+        for first, last in _cuts(encoder, passage.text or "", size)
+    ]
+    if not own:
+        return found
+    scores = _scores(encoder, [part.text or "" for part in found], question)
+    return [
+        part if score is None else replace(part, score=own * score + (1 - own) * part.score)
+        for part, score in zip(found, scores, strict=True)
+    ]
+
+
+def _of_chunks(chunks: Iterable[Hit], passage: Passage, first: int, last: int) -> float:
+    """The best score of the chunks that a part shares characters with; its passage's where that is not known."""
+    start = (passage.start or 0.0) + first
+    end = start + last - first
+    scores = [hit.score for hit in chunks if (hit.start or 0.0) < end and start < (hit.end or 0.0)]
+    return max(scores, default=passage.score)
 
 
 def _cuts(encoder: Encoder, text: str, size: int) -> list[tuple[int, int]]:

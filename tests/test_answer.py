@@ -28,7 +28,7 @@ from retrieval.filters import Filter
 from retrieval.generation import ChatServer as Where
 from retrieval.generation import Writer, checked, messages
 from retrieval.passages import Passage
-from retrieval.query import Searcher
+from retrieval.query import Hit, Searcher
 from retrieval.untrusted import fence, spoken_by_nobody, visible
 
 QUESTION = "which dog barks in the rain?"
@@ -165,17 +165,21 @@ def test_full_text_finds_a_name_that_vectors_do_not_know(searcher):
     assert any("Otto" in passage.text for passage in found)
 
 
-def test_parts_lie_side_by_side_and_score_between_their_own_likeness_and_that_of_their_passage(searcher):
+def test_parts_lie_side_by_side_and_score_between_their_own_likeness_and_that_of_their_chunk(searcher):
     encoder, vectors = searcher.encoder("text", "words"), searcher.embed(QUESTION)
     whole = Passage("a.txt", "text", "text", 100.0, 100.0 + len(STORY), STORY, 0.5)
-    found = parts.parts(encoder, [whole], vectors, size=12, own=0.25)
+    chunks = [Hit("a.txt", "text", "text", n, 100.0 + 150 * n, 250.0 + 150 * n, STORY[150 * n :][:150], 0.5 - n / 10) for n in range(3)]
+    found = parts.parts(encoder, [whole], chunks, vectors, size=12, own=0.25)
     assert "".join(p.text for p in found) == STORY and len(found) > 3
     assert [p.start for p in found[1:]] == [p.end for p in found[:-1]] and found[0].start == 100
     for part in found:
         prepared = encoder.prepare(part.text.strip())
         own = encoder.encode({"input_ids": prepared["input_ids"][None]}) @ vectors.T
-        assert part.score == pytest.approx(0.25 * float(own.max()) + 0.75 * 0.5, abs=1e-5)
+        best = 0.5 - (part.start - 100) // 150 / 10
+        assert part.score == pytest.approx(0.25 * float(own.max()) + 0.75 * best, abs=1e-5)
         assert len(encoder.tokenizer.encode(part.text.strip(), add_special_tokens=False).ids) <= 12
+    without = parts.parts(encoder, [whole], chunks, vectors, size=12, own=0.0)
+    assert [p.score for p in without] == pytest.approx([0.5 - (p.start - 100) // 150 / 10 for p in found])
 
 
 def test_a_known_question_is_answered_first_and_no_server_is_asked(home, server):
