@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.command import Database, Json, TableName, print_json, refusing
+from flows.filter_flags import Medium, ModalityOf, Prefix, kept
 
 if TYPE_CHECKING:
     from retrieval.filters import Filter
@@ -27,9 +28,9 @@ def recommend(
     output: Annotated[Path | None, typer.Option(help="With --all: the .parquet, .csv or .jsonl that is written.")] = None,
     measure: Annotated[bool, typer.Option("--evaluate", help="How well held-out likes are foretold, against popularity.")] = False,
     table: TableName = "media",
-    medium: Annotated[str | None, typer.Option(help="Offer only objects that are text, image, audio or video.")] = None,
-    modality: Annotated[str | None, typer.Option(help="Offer only segments encoded as text, image, audio or video.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Offer only objects whose URI starts with this.")] = None,
+    medium: Medium = None,
+    modality: ModalityOf = None,
+    prefix: Prefix = None,
     limit: Annotated[int, typer.Option("--limit", "--k", min=1, max=1_000, help="Most offers to one user.")] = 10,
     tastes: Annotated[int, typer.Option(min=1, max=20, help="Most vectors of one taste; 1 is the mean of all likes.")] = 3,
     apart: Annotated[float, typer.Option(help="Least silhouette at which likes are parted into several vectors.")] = 0.25,
@@ -44,14 +45,9 @@ def recommend(
 ) -> None:
     """Offer what somebody may like next, by what was liked and disliked; never what was seen."""
     with refusing():
-        from encoders.spec import MODALITIES
         from retrieval.errors import QueryError
-        from retrieval.filters import Filter
         from retrieval.taste import TasteSettings
 
-        for what, given in (("medium", medium), ("modality", modality)):
-            if given is not None and given not in MODALITIES:
-                raise QueryError(f"there is no {what} {given!r}; allowed are {', '.join(MODALITIES)}")
         if half_life is not None and half_life <= 0:
             raise QueryError(f"half-life is {half_life:g} days; it must be more than 0")
         asked = Asked(
@@ -62,7 +58,7 @@ def recommend(
             interactions=interactions,
             user=user,
             output=output,
-            keep=Filter(media=(medium,) if medium else (), modality=modality, prefix=prefix),
+            keep=kept(medium, modality, prefix),
             limit=limit,
             settings=TasteSettings(tastes, apart, beta),
             half_life=half_life,
@@ -130,13 +126,17 @@ def _way(asked: Asked, everyone: bool, measure: bool) -> Callable[[Asked], Print
 
 
 def _to_likes(asked: Asked) -> Print:
+    from retrieval.errors import QueryError
     from retrieval.query import Searcher
     from retrieval.recommend import recommend as recommended
     from storage.objects import open_source
     from tasks.pairs import resolver
 
     resolve = resolver(open_source(asked.source or ".").root)
-    weights = {resolve(name): -1.0 for name in asked.dislike} | {resolve(name): 1.0 for name in asked.like}
+    likes, dislikes = (dict.fromkeys(map(resolve, names), weight) for names, weight in ((asked.like, 1.0), (asked.dislike, -1.0)))
+    if both := likes.keys() & dislikes.keys():
+        raise QueryError(f"{min(both)!r} is both liked and disliked; give it once")
+    weights = likes | dislikes
     searcher = Searcher(asked.database, asked.table)
     found = recommended(searcher, weights, keep=asked.keep, limit=asked.limit, settings=asked.settings, diversity=asked.diversity)
     return _printing(found, {})

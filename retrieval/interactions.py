@@ -55,8 +55,8 @@ class Interactions:
         """
         rows = self.frame.filter(pl.col("user") == user)
         if rows.is_empty():
-            some = ", ".join(map(repr, self.users[:3]))
-            raise QueryError(f"no row is of user {user!r}; the table has {len(self.users):,} users, such as {some}")
+            some = ", such as " + ", ".join(map(repr, self.users[:3])) if self.users else ""
+            raise QueryError(f"no row is of user {user!r}; the table has {len(self.users):,} users{some}")
         return rows
 
 

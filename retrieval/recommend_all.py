@@ -96,7 +96,7 @@ def recommend_all(
 def favourites(catalogue: Catalogue, thought: pl.DataFrame) -> np.ndarray:
     """Places among what is offered of all that anybody likes, what most like first: int64 (liked,)."""
     liked = popularity(thought.select("user", "content", "weight")).get_column("content")
-    places = catalogue.places[liked.to_numpy()]
+    places: np.ndarray = catalogue.places[liked.to_numpy()]
     return places[places >= 0]
 
 

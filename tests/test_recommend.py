@@ -506,6 +506,7 @@ def test_the_command_measures_against_popularity_and_chance_in_one_run(home):
         (["--user", "a", "--interactions", "{home}/none.csv"], "there is no file"),
         (["--evaluate", "--interactions", "{home}/likes.csv", "--share", "1"], "share"),
         (["--like", "file:///bucket/gone.png"], "nothing that is liked"),
+        (["--like", "a/../x", "--dislike", "x"], "is both liked and disliked"),
         (["--like", "x", "--medium", "film"], "no medium 'film'"),
         (["--like", "x", "--half-life", "0"], "half-life is 0"),
         (["--like", "x", "--apart", "2"], "apart is 2"),
