@@ -137,7 +137,7 @@ def _quick_gelu(x: np.ndarray) -> np.ndarray:
 
 def _gelu(x: np.ndarray) -> np.ndarray:
     """x times the normal distribution function of x (Hendrycks & Gimpel 2016, section 2)."""
-    scaled: np.ndarray = np.float32(0.5) * x * (np.float32(1) + _erf(x * np.float32(math.sqrt(0.5))).astype(np.float32))
+    scaled: np.ndarray = np.float32(0.5) * x * (np.float32(1) + np.asarray(_erf(x * np.float32(math.sqrt(0.5))), np.float32))
     return scaled
 
 
