@@ -43,11 +43,12 @@ def nearest_in_text(
     return searcher.rescored(hits, vectors)
 
 
-def fused(lists: Sequence[Sequence[Hit]]) -> list[Hit]:
-    """Several lists of hits as one by reciprocal rank fusion, best first."""
-    hits = {_key(hit): hit for each in reversed(lists) for hit in reversed(each)}
-    scores = reciprocal_ranks([[_key(hit) for hit in each] for each in lists])
-    return sorted(hits.values(), key=lambda hit: (-scores[_key(hit)], -hit.score, hit.uri, hit.segment))
+def fused(lists: Sequence[Sequence[Hit]], *, per_object: bool = False) -> list[Hit]:
+    """Several lists of hits as one by reciprocal rank fusion, best first; with `per_object` they rank objects, each by its first hit."""
+    key = _object if per_object else _segment
+    hits = {key(hit): hit for each in reversed(lists) for hit in reversed(each)}
+    scores = reciprocal_ranks([list(dict.fromkeys(map(key, each))) for each in lists])
+    return sorted(hits.values(), key=lambda hit: (-scores[key(hit)], -hit.score, hit.uri, hit.segment))
 
 
 def reciprocal_ranks(lists: Sequence[Sequence[Hashable]], k: int = K) -> dict[Hashable, float]:
@@ -75,5 +76,9 @@ def _full_text(searcher: Searcher, words: str, keep: Filter, operator: FullTextO
     return found.filter(keep.held(found.get_column("uri"))).head(limit) if keep.long else found
 
 
-def _key(hit: Hit) -> tuple[str, int]:
+def _segment(hit: Hit) -> Hashable:
     return hit.uri, hit.segment
+
+
+def _object(hit: Hit) -> Hashable:
+    return hit.uri

@@ -97,16 +97,9 @@ def answers(searcher: Searcher, queried: np.ndarray, keep: Filter, manner: Manne
 
     hits = nearest(queried, keep) if fitting is None else fitting.found(searcher, queried, keep, nearest)
     if manner.words:
-        hits = _with_words(searcher, queried, keep, manner, hits, only, wide)
+        read = hybrid.nearest_in_text(searcher, manner.words, queried, keep=keep, limit=wide, only=only)
+        hits = hybrid.fused([hits, read], per_object=manner.per_object)
     return _chosen(searcher, hits, manner)
-
-
-def _with_words(
-    searcher: Searcher, queried: np.ndarray, keep: Filter, manner: Manner, hits: list[Hit], only: np.ndarray | None, wide: int
-) -> list[Hit]:
-    read = hybrid.nearest_in_text(searcher, manner.words, queried, keep=keep, limit=wide, only=only)
-    both = hybrid.fused([hits, read])
-    return list({hit.uri: hit for hit in reversed(both)}.values())[::-1] if manner.per_object else both
 
 
 def _chosen(searcher: Searcher, hits: Sequence[Hit], manner: Manner) -> list[Hit]:

@@ -10,6 +10,7 @@ from lancedb.rerankers import RRFReranker
 
 from retrieval import hybrid
 from retrieval.filters import Filter
+from retrieval.query import Hit
 from retrieval.question import Term
 from retrieval.search import Manner, search
 
@@ -81,6 +82,17 @@ def test_fusion_is_by_reciprocal_ranks_as_lancedb_does_it():
         expected = RRFReranker().rerank_hybrid("words", *tables)
         told = hybrid.reciprocal_ranks([one, two])
         assert told == pytest.approx(dict(zip(expected["_rowid"].to_pylist(), expected["_relevance_score"].to_pylist(), strict=True)))
+
+
+def test_by_object_each_stands_once_where_the_best_of_its_segments_put_it():
+    one = [hit("a", 0), hit("a", 1), hit("b", 0), hit("c", 4)]
+    two = [hit("c", 3), hit("a", 2), hit("d", 0)]
+    assert [(h.uri, h.segment) for h in hybrid.fused([one, two], per_object=True)] == [("a", 0), ("c", 4), ("b", 0), ("d", 0)]
+    assert [h.uri for h in hybrid.fused([one, two])].count("a") == 3
+
+
+def hit(uri, segment):
+    return Hit(uri, "text", "text", segment, None, None, None, 0.5)
 
 
 def test_rows_written_after_the_index_are_found_by_their_words(tmp_path):
