@@ -151,3 +151,8 @@ def test_vectors_of_an_object_come_in_order_of_its_segments_and_of_none_are_refu
     hits = searcher.nearest(queries(1), limit=30)
     held = {(r["uri"], r["segment"]): r["vector"] for r in ROWS}
     np.testing.assert_allclose(searcher.vectors_at(hits), [held[hit.uri, hit.segment] for hit in hits], atol=1e-3)
+
+
+def test_a_question_of_many_windows_scores_by_the_best_of_them(searcher):
+    windows = queries(20, 12)
+    same(searcher.nearest(windows, limit=15), naive(windows, lambda r: True, 15))

@@ -166,3 +166,13 @@ def test_metadata_that_cannot_be_joined_are_refused(tmp_path):
     }.items():
         with pytest.raises(QueryError, match=words):
             objects_where(Path(tmp_path / name), "price < 3")
+
+
+def test_many_texts_have_one_vector_each_and_one_without_is_named(searcher):
+    said = ["a red dog", "the sea " * 900, "一只 猫"]
+    windows = [searcher.embed(text) for text in said]
+    assert len(windows[1]) > 1
+    np.testing.assert_allclose(searcher.embed_texts(said), [whole(each) for each in windows], atol=1e-5)
+    assert searcher.embed_texts([]).shape == (0, DIMENSION)
+    with pytest.raises(QueryError, match=r"text 2 of 3 \(' '\) has no vector: empty"):
+        searcher.embed_texts(["a", " ", "b"])
