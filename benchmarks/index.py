@@ -4,9 +4,10 @@
 
 Rows are unit vectors around 10,000 centres, in directions that differ in strength as those of trained encoders do (the k-th varies by
 1/sqrt(k)); a row has a cosine of about 0.74 to 0.93 to its centre. One of ten is a "text": such a row, moved by one and a half to a place
-apart from all others, as the modalities of trained spaces are, and by half in a direction of its own. They are written in batches, then the index is built by a fresh process, whose memory and
-CPU time are told. Questions are rows of the table, as in `sensorium maintain`, and new vectors of the same kinds, which the table does not
-hold; each is asked alone, in a process that does nothing else.
+apart from all others, as the modalities of trained spaces are, and by half in a direction of its own.
+
+The index is built by a fresh process, whose memory and CPU time are told. Questions are rows of the table, as in `sensorium maintain`, and
+new vectors of the same kinds, which the table does not hold; each is asked alone, in a process that does nothing else.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from secrets import token_hex
 from time import monotonic
 from typing import Any
@@ -42,6 +43,7 @@ class MaintainRun:
     reason: str = ""
     settled: tuple[int, int] = (0, 0)  # rows newly indexed, fragments merged away
     exam: Exam | None = None
+    build_seconds: float | None = None  # of the last build; None before there was one
     attempts: list[Attempt] = field(default_factory=list)
     began: float = field(default_factory=monotonic)
 
@@ -75,12 +77,15 @@ class MaintainRun:
         """Draw questions and answer them exactly."""
         self.exam = maintain.examine(self.table, self.wanted)
 
-    def measure(self, build_seconds: float | None) -> Attempt:
-        """Raise the settings of the index that is there until it reaches the target."""
+    def build(self, kind: str) -> None:
+        """Build an index of a kind in the place of any other."""
+        self.build_seconds = maintain.build(self.table, kind, self.wanted.rules)
+
+    def measure(self) -> bool:
+        """Raise the settings of the index that is there until it reaches the target; returns whether it does."""
         assert self.exam is not None  # noqa: S101 - `examine` made it; this tells the type checker
-        attempt = maintain.measure(self.table, self.exam, self.wanted, build_seconds)
-        self.attempts.append(attempt)
-        return attempt
+        self.attempts.append(maintain.measure(self.table, self.exam, self.wanted, self.build_seconds))
+        return self.reached
 
     def publish(self) -> None:
         """Move readers to what was measured; or, if it misses, take the index away and leave readers where they are."""
@@ -171,10 +176,10 @@ def maintain_table(run: MaintainRun, step: Step = lambda _, call: call()) -> dic
 def _find_index(run: MaintainRun, step: Step) -> None:
     """The index that is there, if it is good; else one kind after another is built, until one reaches the target."""
     if not run.reason:
-        if step("measure", lambda: run.measure(None)).reached:
+        if step("measure", run.measure):
             return
         run.reason = f"its recall is {run.attempts[-1].best.least:.3f}"
     for kind in run.wanted.kinds:
-        seconds = step(f"build {kind}", lambda kind=kind: maintain.build(run.table, kind, run.wanted.rules))
-        if step(f"measure {kind}", lambda seconds=seconds: run.measure(seconds)).reached:
+        step(f"build {kind}", partial(run.build, kind))
+        if step(f"measure {kind}", run.measure):
             return

@@ -7,6 +7,7 @@ and follow-ups of the index, and a rollback brings back the settings that fit th
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ SETTINGS = "sensorium.search"
 COLUMN = "vector"
 FILTERS = ("medium", "modality")
 NONE, RQ, SQ = "none", "IVF_RQ", "IVF_SQ"
+SAMPLE, ITERATIONS = 64, 20  # rows a partition that k-means is trained on, and its passes: a fourth of the engine's, and the same recall
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ class IndexRules:
     ----------
     values : rows times dimension from which an index is worth it. A search of every row of 100,000 x 256 takes some 50 ms.
     partition : rows of one partition, on average. Half as many took twice the time to build, and twice the probes for the same recall.
-    parts : an index that consists of more parts than this is built anew: each is searched on its own. Our follow-ups merge what they add,
-        LanceDB's own `optimize` adds a part each time.
+    parts : an index that consists of more parts than this is built anew: most follow-ups add one, and each is searched on its own.
     growth : so is one of a table that has this many times the rows it had when it was built: its partitions have grown as much.
     bits : of IVF_RQ, for each number of a vector.
     """
@@ -81,7 +82,7 @@ class IndexState:
     ----------
     kind : "IVF_RQ", "IVF_SQ", or "none".
     rows, unindexed : rows of the table, and those that the index does not cover and a search looks at one by one.
-    parts : what the index consists of; two after follow-ups.
+    parts : what the index consists of; more than one after follow-ups.
     bytes : its size.
     kept : what was written beside it (`keep`): nprobes, refine, recall …; {} where nothing was.
     """
@@ -149,14 +150,7 @@ def build(table: Table, kind: str, rules: IndexRules) -> None:
     """
     keep(table, WIDEST, rows=table.count_rows(), pending=True)
     with told(f"building index {kind} of table {table.name!r}"):
-        partitions = rules.partitions(table.count_rows())
-        # A fourth of the engine's own sample: a third of the time, and the same recall.
-        training: dict[str, Any] = {"num_partitions": partitions, "sample_rate": 64, "max_iterations": 20}
-        config = {
-            RQ: lambda: IvfRq(distance_type="cosine", num_bits=rules.bits, **training),
-            SQ: lambda: IvfSq(distance_type="cosine", **training),
-        }[kind]()
-        table.create_index(COLUMN, config=config, replace=True)
+        table.create_index(COLUMN, config=_BUILDERS[kind](rules, table.count_rows()), replace=True)
         latest(table)
 
 
@@ -186,6 +180,17 @@ def drop(table: Table) -> None:
         latest(table)
 
 
+def _rq(rules: IndexRules, rows: int) -> IvfRq:
+    """RaBitQ (Gao and Long, "RaBitQ", SIGMOD 2024; of several bits: Gao et al., SIGMOD 2025)."""
+    return IvfRq("cosine", rules.partitions(rows), num_bits=rules.bits, sample_rate=SAMPLE, max_iterations=ITERATIONS)
+
+
+def _sq(rules: IndexRules, rows: int) -> IvfSq:
+    """Eight bits for each number: half the size of the table's own vectors."""
+    return IvfSq("cosine", rules.partitions(rows), sample_rate=SAMPLE, max_iterations=ITERATIONS)
+
+
+_BUILDERS: dict[str, Callable[[IndexRules, int], IvfRq | IvfSq]] = {RQ: _rq, SQ: _sq}
 _KINDS = {"IvfRq": RQ, "IvfSq": SQ}
 
 

@@ -182,7 +182,8 @@ def _better(best: np.ndarray, questions: Questions, vectors: np.ndarray, ids: np
 
 def _floors(scores: np.ndarray) -> np.ndarray:
     """What a row must score to be one of the exact ten, or of as many as there are."""
-    return np.where(np.isfinite(scores), scores, np.inf).min(axis=1, initial=np.inf) - _TIE
+    least: np.ndarray = np.where(np.isfinite(scores), scores, np.inf).min(axis=1, initial=np.inf)
+    return least - _TIE
 
 
 def _found(table: Table, asked: Questions, place: int, settings: SearchSettings, least: float, seconds: list[float]) -> int:
