@@ -23,6 +23,15 @@ from retrieval.duplicates import duplicates
 from retrieval.plane import centred, plane
 
 THRESHOLDS = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+KINDS = len(scenes.SOUNDERS)
+WAYS = (
+    (ClusterSettings("kmeans", KINDS), "vectors"),
+    (ClusterSettings("kmeans", KINDS), "plane"),
+    (ClusterSettings("kmeans"), "vectors"),
+    (ClusterSettings("kmeans"), "plane"),
+    (ClusterSettings("hdbscan"), "vectors"),
+    (ClusterSettings("hdbscan"), "plane"),
+)
 QUALITIES = (90, 60, 30)
 SCALES = (0.75, 0.5, 0.25)
 
@@ -61,27 +70,22 @@ def _clusters(encoders: dict, each: int) -> None:
     print(
         f"\n{len(some)} scenes of {len(scenes.SOUNDERS)} kinds, each as picture, sound and English caption; {len(words)} words to name by"
     )
-    print("| what | centred | method | on | clusters | left out | ARI | NMI | names that are the kind | seconds |\n" + "|---" * 10 + "|")
+    print("| what | centred | method | on | clusters | left out | ARI | NMI | names that are the kind |\n" + "|---" * 9 + "|")
     for what in ("image", "audio", "text", "all three"):
         chosen = list(vectors) if what == "all three" else [what]
         held = np.concatenate([vectors[modality] for modality in chosen])
         groups, true = np.repeat(chosen, len(some)), np.tile(kinds, len(chosen))
-        for centre in (False, True):
+        for centre in (False, True) if what == "all three" else (True,):
             moved = centred(held, groups) if centre else held
-            for ground in ("vectors", "plane"):
-                places = plane(moved) if ground == "plane" else None
-                for settings in (ClusterSettings("kmeans", len(scenes.SOUNDERS)), ClusterSettings("kmeans"), ClusterSettings("hdbscan")):
-                    start = time.process_time()
-                    found = find(moved, settings, places)
-                    seconds = time.process_time() - start
-                    named = _named_right(held, found, groups, true, words, encoded)
-                    figures = f"{_ari(true, found):.3f} | {_nmi(true, found):.3f} | {named:.2f} | {seconds:.1f}"
-                    method = f"{settings.method}, 12 given" if settings.clusters else settings.method
-                    left = (found.labels == NOISE).mean()
-                    print(
-                        f"| {what} | {'yes' if centre else 'no'} | {method} | {ground} | {len(found.sizes)} | {left:.0%} | {figures} |",
-                        flush=True,
-                    )
+            places = plane(moved)
+            for settings, ground in WAYS:
+                found = find(moved, settings, places if ground == "plane" else None)
+                named = _named_right(held, found, groups, true, words, encoded)
+                method = f"{settings.method}, {settings.clusters} given" if settings.clusters else settings.method
+                told = (what, "yes" if centre else "no", method, ground, len(found.sizes), f"{(found.labels == NOISE).mean():.0%}")
+                print(
+                    "| " + " | ".join(map(str, told)) + f" | {_ari(true, found):.3f} | {_nmi(true, found):.3f} | {named:.2f} |", flush=True
+                )
 
 
 def _scene(rng: np.random.Generator, kind: str) -> Scene:

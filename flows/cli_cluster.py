@@ -17,7 +17,7 @@ def cluster(
     method: Annotated[str, typer.Option(help="kmeans parts everything; hdbscan leaves out what lies apart.")] = "kmeans",
     clusters: Annotated[int | None, typer.Option(min=1, help="How many, of kmeans; default the best silhouette's.")] = None,
     smallest: Annotated[int | None, typer.Option(min=2, help="Fewest members, of hdbscan; default √n/2, at least 5.")] = None,
-    on: Annotated[str, typer.Option(help="vectors, or plane: clusters of the map.")] = "vectors",
+    on: Annotated[str, typer.Option(help="plane: clusters of the map; or vectors.")] = "plane",
     centre: Annotated[bool, typer.Option("--centre/--no-centre", help="Take each from the mean of its modality first.")] = True,
     names: Annotated[
         str | None, typer.Option(help="words (nearest in the space), texts (of the members), none; default what is there.")

@@ -32,7 +32,7 @@ class ClusteringSettings:
     keep : what is parted at all.
     segments : segments instead of objects.
     centre : take each from the mean of its modality first, so that pictures and sounds of one thing can meet.
-    on : "vectors", or "plane": part a map of them, which has gaps where many dimensions have none.
+    on : "plane": part a map of them, where there are gaps that many dimensions have not (as BERTopic does); or "vectors".
     names : "words": the nearest of a vocabulary; "texts": those that set a cluster's own texts apart; "none"; `None`: words where the space
         can embed them and there are some, else texts.
     words : the vocabulary; empty: words of the table's own texts.
@@ -43,7 +43,7 @@ class ClusteringSettings:
     keep: Filter = EVERYTHING
     segments: bool = False
     centre: bool = True
-    on: str = "vectors"
+    on: str = "plane"
     names: str | None = None
     words: tuple[str, ...] = ()
     exemplars: int = 3
@@ -69,6 +69,7 @@ class Clustering:
     vocabulary : how many words names were chosen from, and how many had no vector.
     exemplars : of each cluster, rows of `units`, nearest to the centre first.
     outliers : rows of `units` that lie apart, loneliest first.
+    places : float32 (units, 2), the map that was parted, or `None`.
     """
 
     units: Units
@@ -78,6 +79,7 @@ class Clustering:
     vocabulary: Mapping[str, int]
     exemplars: list[list[int]]
     outliers: list[Outlier]
+    places: np.ndarray | None = None
 
     def rows(self) -> pl.DataFrame:
         """uri, segment, medium, content_hash, cluster, cluster_name and membership of each unit."""
@@ -127,11 +129,12 @@ def cluster(searcher: Searcher, asked: ClusteringSettings | None = None) -> Clus
     asked = asked or ClusteringSettings()
     held = units.read(searcher.table, asked.keep, segments=asked.segments)
     vectors = centred(held.vectors, held.column("modality")) if asked.centre else held.vectors
-    found = clusters.find(vectors, asked.parted, GROUNDS[asked.on](vectors, asked.parted.seed))
+    places = GROUNDS[asked.on](vectors, asked.parted.seed)
+    found = clusters.find(vectors, asked.parted, places)
     named_by, names, vocabulary = _named(searcher, held, found.labels, asked)
     near = exemplars.exemplars(vectors, found.labels, found.centres, held.contents, asked.exemplars)
     apart = exemplars.outliers(vectors, held.contents, asked.outliers, asked.parted.seed) if asked.outliers else []
-    return Clustering(held, found, names, named_by, vocabulary, near, apart)
+    return Clustering(held, found, names, named_by, vocabulary, near, apart, places)
 
 
 GROUNDS: Mapping[str, Callable[[np.ndarray, int], np.ndarray | None]] = {"vectors": lambda vectors, seed: None, "plane": plane}

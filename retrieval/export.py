@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+import numpy as np
 
 from retrieval import clustering, export_rows, units
-from retrieval.clustering import ClusteringSettings
+from retrieval.clustering import Clustering, ClusteringSettings
 from retrieval.clusters import ClusterSettings
 from retrieval.errors import QueryError
 from retrieval.filters import EVERYTHING, Filter
 from retrieval.plane import centred, plane
 from retrieval.query import Searcher
+from retrieval.units import Units
 
 SUFFIXES = (".parquet",)
 
@@ -66,11 +67,11 @@ def export(searcher: Searcher, file: Path, asked: ExportSettings | None = None) 
         _refuse(path)
     held = units.read(searcher.table, asked.keep, segments=asked.segments)
     rows = export_rows.frame(held, vectors=asked.vectors)
-    if asked.cluster:
-        rows = _with_clusters(searcher, rows, asked)
+    found = _parted(searcher, asked) if asked.cluster else None
+    if found:
+        rows = export_rows.with_clusters(rows, found.clusters, list(map(str, found.names)))
     if asked.map:
-        moved = centred(held.vectors, held.column("modality")) if asked.centre else held.vectors
-        rows = export_rows.with_places(rows, held.vectors, plane(moved, asked.seed))
+        rows = export_rows.with_places(rows, held.vectors, _places(held, asked) if found is None or found.places is None else found.places)
     export_rows.write(rows, file)
     if asked.labels:
         export_rows.write(export_rows.labels(rows), asked.labels)
@@ -85,13 +86,15 @@ def export(searcher: Searcher, file: Path, asked: ExportSettings | None = None) 
     }
 
 
-def _with_clusters(searcher: Searcher, rows: pl.DataFrame, asked: ExportSettings) -> pl.DataFrame:
+def _parted(searcher: Searcher, asked: ExportSettings) -> Clustering:
     settings = ClusterSettings(asked.cluster or "", seed=asked.seed)
-    found = clustering.cluster(
-        searcher,
-        ClusteringSettings(settings, asked.keep, segments=asked.segments, centre=asked.centre, exemplars=0, outliers=0),
+    return clustering.cluster(
+        searcher, ClusteringSettings(settings, asked.keep, segments=asked.segments, centre=asked.centre, exemplars=0, outliers=0)
     )
-    return export_rows.with_clusters(rows, found.clusters, list(map(str, found.names)))
+
+
+def _places(held: Units, asked: ExportSettings) -> np.ndarray:
+    return plane(centred(held.vectors, held.column("modality")) if asked.centre else held.vectors, asked.seed)
 
 
 def _command(file: Path, labels: Path | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 COMPONENTS = 50  # principal components that t-SNE starts from (van der Maaten & Hinton 2008, section 4.2)
 PERPLEXITY = 30.0  # about how many neighbours a point holds on to
 FEWEST = 8  # of fewer points, neighbours mean little: principal components place them
-MOST = 20_000  # points laid out against each other; the others are put among their nearest of these
+MOST = 10_000  # points laid out against each other; the others are put among their nearest of these
 NEAREST = 5
 FEWEST_OF_GROUP = 10
 _BLOCK = 1024

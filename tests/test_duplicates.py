@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import polars as pl
 import pytest
+from buckets import SAMPLES
+from PIL import Image
 from themed_table import make, things, unit
 from typer.testing import CliRunner
 
+from encoders import registry
 from encoders.spaces import load_space
+from encoders.stacking import encoded
 from flows.cli import app
 from retrieval import duplicates as near
 from retrieval.duplicates import duplicates
@@ -89,6 +94,27 @@ def test_a_table_tells_its_copies_and_near_duplicates(tmp_path):
     assert rows["copy"][:3].to_list() == [False, False, True]
     shown = CliRunner().invoke(app, ["duplicates", database, "--threshold", "0.99", "--limit", "2"])
     assert "3 exact copies, 3 near-duplicates" in shown.output and "1 more groups" in shown.output
+
+
+def test_a_picture_saved_again_or_resized_is_found():
+    pictures = [Image.open(SAMPLES / f"picture_{k}.png").convert("RGB") for k in range(1, 7)]
+    changed = [change(picture) for change in (lambda picture: picture, saved_again, halved) for picture in pictures]
+    encoder = registry.build(load_space("miniature").encoders["image"], "cpu", "float32")
+    vectors = encoded(encoder, [encoder.prepare(np.asarray(picture)) for picture in changed])
+    groups = duplicates(vectors, [str(k) for k in range(18)], 0.95)
+    for k in range(6):
+        assert any({k, k + 6, k + 12} <= set(group.members) for group in groups)
+    assert len(groups) > 1
+
+
+def saved_again(picture: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=60)
+    return Image.open(file)
+
+
+def halved(picture: Image.Image) -> Image.Image:
+    return picture.resize((picture.width // 2, picture.height // 2))
 
 
 def test_segments_are_compared_across_objects_alone(tmp_path):

@@ -32,7 +32,6 @@ QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
 )
-SOFTWARE = ("--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader", "--ignore-gpu-blocklist")
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +165,7 @@ def test_embedding_atlas_opens_an_export_and_shows_all_of_it(home, exported, tmp
         assert [row["uri"] for row in held] == rows["uri"].to_list()
         assert [row["x"] for row in held] == pytest.approx(rows["x"].to_list(), abs=1e-5)
         with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *SOFTWARE])
+            browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             page = browser.new_page(viewport={"width": 1400, "height": 900})
             page.goto(address, timeout=300_000)
             page.get_by_text(f"{rows.height:,} points").first.wait_for(timeout=300_000)
