@@ -17,7 +17,9 @@ from retrieval.passages import Passage, cut
 from retrieval.query import Hit
 
 OWN = 0.7
-"""Weight of a part's own similarity against that of the passage it stands in."""
+"""Weight of a part's own similarity against that of the chunk it stands in."""
+SCRAP = 4
+"""A fourth of a part's size is too little to stand alone."""
 
 
 def parts(
@@ -63,12 +65,12 @@ def _of_chunks(chunks: Iterable[Hit], passage: Passage, first: int, last: int) -
 
 
 def _cuts(encoder: Encoder, text: str, size: int) -> list[tuple[int, int]]:
-    """Where parts begin and end; what stands between two chunks belongs to the first of them."""
-    most = encoder.spec.preprocessing.get("chunk", DEFAULT)["size"]
+    """Where parts begin and end; what stands between two chunks belongs to the first, and a scrap of a few words to its neighbour."""
+    most = min(size, encoder.spec.preprocessing.get("chunk", DEFAULT)["size"])
     tokenizer = getattr(encoder, "tokenizer", None) or words()
-    starts = [chunk.start for chunk in chunks([text], tokenizer, min(size, most), 0, prompt_of(encoder.spec, "document"))]
-    if not starts:
-        return [(0, len(text))]
+    found = list(chunks([text], tokenizer, max(1, most - most // SCRAP), 0, prompt_of(encoder.spec, "document")))
+    scraps = [len(tokenizer.encode(chunk.text, add_special_tokens=False).ids) <= most // SCRAP for chunk in found]
+    starts = [chunk.start for chunk, scrap in zip(found, scraps, strict=True) if not scrap] or [0]
     return list(zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True))
 
 
