@@ -28,8 +28,8 @@ def fit_scale(scores: np.ndarray, labels: np.ndarray) -> float:
 
     Minimises the negative log-likelihood of examples that the classifier has not learned from: temperature scaling (Guo et al. 2017, "On
     Calibration of Modern Neural Networks", section 4.2). It keeps every order of classes, so accuracy stays what it was. The targets are
-    smoothed as Platt's are (1999, "Probabilistic Outputs for Support Vector Machines", section 2.2): (n + 1) / (n + classes) for the right
-    class and 1 / (n + classes) for each other, or a few examples that are all right would make every later answer a certainty.
+    smoothed as Platt's are (1999, "Probabilistic Outputs for Support Vector Machines", section 2.2): (n + 1) / (n + 2) for the right class,
+    and the rest shared by the others, or a few examples that are all right would make every later answer a certainty.
 
     Parameters
     ----------
@@ -75,6 +75,6 @@ def _log_probabilities(scores: np.ndarray, scale: float) -> np.ndarray:
 
 def _smoothed(labels: np.ndarray, classes: int) -> np.ndarray:
     n = len(labels)
-    targets = np.full((n, classes), 1 / (n + classes))
-    targets[np.arange(n), labels] = (n + 1) / (n + classes)
+    targets = np.full((n, classes), 1 / (n + 2) / (classes - 1))
+    targets[np.arange(n), labels] = (n + 1) / (n + 2)
     return targets

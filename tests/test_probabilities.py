@@ -25,7 +25,7 @@ def smoothed_loss(scores: np.ndarray, labels: np.ndarray, scale: float) -> float
     for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
         norm = math.log(sum(math.exp(scale * s) for s in row))
         for k, s in enumerate(row):
-            target = (n + 1) / (n + classes) if k == label else 1 / (n + classes)
+            target = (n + 1) / (n + 2) if k == label else 1 / (n + 2) / (classes - 1)
             total -= target * (scale * s - norm)
     return total / n
 
@@ -48,15 +48,15 @@ def test_the_scale_is_the_one_of_least_loss_on_a_grid_and_by_another_search(n, c
 
 
 def test_scores_that_were_scaled_find_their_scale_again():
-    scores, labels = examples(8_000, 4, 25, seed=3)
-    assert fit_scale(scores, labels) == pytest.approx(25, rel=0.1)
+    scores, labels = examples(4_000, 4, 25, seed=3)
+    assert fit_scale(scores, labels) == pytest.approx(25, rel=0.12)
     assert fit_scale(scores * 7, labels) == pytest.approx(fit_scale(scores, labels) / 7, rel=1e-3)
 
 
 def test_a_few_examples_that_are_all_right_make_no_certainty():
     scores = np.eye(4)[np.arange(12) % 4]
     sure = softmax(fit_scale(scores, np.arange(12) % 4) * scores).max(axis=1)
-    np.testing.assert_allclose(sure, (12 + 1) / (12 + 4), atol=1e-4)
+    np.testing.assert_allclose(sure, (12 + 1) / (12 + 2), atol=1e-4)
 
 
 def test_scores_that_say_nothing_become_equal_shares():
