@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -60,14 +61,12 @@ class Library:
             self._ready.set()
 
     def warm(self) -> None:
-        """Build the encoder of words before the first question; a space that cannot do so says so when it is asked."""
-        from retrieval.query import QueryError
+        """Load the encoder of words before the first question; a space that cannot do so says so when it is asked."""
+        from encoders.errors import EncoderError
+        from retrieval.errors import QueryError
 
-        with self._asking:
-            try:
-                self.searcher.encoder("text", "words")
-            except QueryError:
-                return
+        with contextlib.suppress(QueryError, EncoderError), self._asking:
+            self.searcher.embed("a")
 
     @property
     def is_open(self) -> bool:

@@ -36,7 +36,7 @@ def whole(table: Table, uri: str) -> dict[str, Any]:
     from storage.table import literal
 
     rows = _rows(table, f"uri = {literal(uri)}")
-    parts, at, length = [], 0.0, 0
+    parts, at, length = list[dict[str, Any]](), 0.0, 0
     for row in sorted(rows, key=lambda row: (row["start"] or 0, row["segment"])):
         words, start = row["text"] or "", row["start"] or 0.0
         fresh = words[max(0, round(at - start)) :] if parts and _counts(row) else words

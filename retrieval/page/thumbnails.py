@@ -78,7 +78,7 @@ def _frame(source: Source, uri: str, item: Item, at: float) -> np.ndarray:
     from encoders.media.frames import Canvas
     from encoders.media.kinds import Limits
 
-    reader: BinaryIO = io.BufferedReader(_Reader(source, uri, item.size), BLOCK)  # type: ignore[assignment]
+    reader: BinaryIO = io.BufferedReader(_Reader(source, uri, item.size), BLOCK)
     with reader, open_container(reader) as container:
         track = picture_stream(container)
         if track is None:

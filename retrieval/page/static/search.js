@@ -13,6 +13,7 @@ const files = new Map();  // what was dropped since the page was loaded: an addr
 
 let asking = null;
 let answered = "";
+let filled = "";
 export let answers = new Map();  // of the last question, by id: the map marks them
 
 export function prepare(outline) {
@@ -60,7 +61,7 @@ async function ask(now, key) {
     answered = key;
     answers = new Map(told.groups.flatMap((group) => group.answers).map((item) => [item.id, item]));
     tell(told, now);
-    await show(told, now, open);
+    if (answers.size) await show(told, now, open);
   } catch (problem) {
     clearTimeout(late);
     if (problem.name === "AbortError" || signal.aborted) return;
@@ -95,7 +96,7 @@ async function example(now, file) {
 }
 
 function fill(now) {
-  if (document.activeElement !== field || now.q) field.value = now.q;
+  if (now.q !== filled) field.value = filled = now.q;  // what is being typed stays when a filter changes
   byId("example").hidden = !(now.like || now.dropped);
   byId("clear").hidden = !isAsked(now);
   for (const chip of byId("media").children) chip.setAttribute("aria-pressed", String(chip.dataset.medium === now.medium));
@@ -129,8 +130,8 @@ byId("fields").addEventListener("change", (event) => go({ [event.target.name]: e
 byId("reset").addEventListener("click", reset);
 byId("more").addEventListener("click", () => unfold(byId("fields").hidden));
 byId("clear").addEventListener("click", () => {
-  go({ q: "" });
   field.value = "";
+  go({ q: "" });
   field.focus();
 });
 byId("file").addEventListener("change", (event) => {
