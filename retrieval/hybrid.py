@@ -66,7 +66,8 @@ def reciprocal_ranks(lists: Sequence[Sequence[Hashable]], k: int = K) -> dict[Ha
 def _full_text(searcher: Searcher, words: str, keep: Filter, operator: FullTextOperator, limit: int) -> pl.DataFrame:
     condition = (keep.rest if keep.long else keep).sql()
     try:
-        query = searcher.table.search(MatchQuery(words, "text", operator=operator), query_type="fts")
+        match = MatchQuery(words, "text", operator=operator)  # type: ignore[call-arg]  # its defaults are pydantic's
+        query = searcher.table.search(match, query_type="fts")
         query = query.where(condition) if condition else query
         wanted = searcher.table.count_rows() if keep.long else limit  # what its lists leave out is taken away afterwards
         read = query.limit(max(wanted, 1)).select([*COLUMNS, "_score"]).with_row_id(True).to_arrow()

@@ -50,6 +50,11 @@ def test_the_report_tells_what_was_measured(lines):
     assert told["text", "image"]["auc"] < 0.8  # these pictures have nothing to do with words, and it says so
 
 
+def test_segments_that_stand_for_questions_are_no_answers_to_themselves(tmp_path):
+    alone = opened(tmp_path / "lance", texts(f"one{k} two{k} three{k} four{k}" for k in range(120)))
+    assert nothing_fits.calibrate(alone).get_column("kept")[0] < 0.5  # no text is like another
+
+
 def test_excess_is_the_discriminant_written_out():
     rng = np.random.default_rng(0)
     background, segments, windows = rng.standard_normal((40, 5)), rng.standard_normal((9, 5)), rng.standard_normal((3, 5))
