@@ -46,7 +46,7 @@ def answer(
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Find chunks by vectors and by full text, fused.")] = False,
     others: Annotated[int, typer.Option(min=0, max=100, help="Most pictures, sounds and moments of videos, of each.")] = 3,
     part: Annotated[
-        int | None, typer.Option(min=0, help="Tokens of the parts that are chosen from; default an eighth of the budget, 32 to 128.")
+        int | None, typer.Option(min=0, help="Tokens of the parts that are chosen from; default an eighth of the budget, 48 to 128.")
     ] = None,
     space: Annotated[str | None, typer.Option(help="The table's space, if its weights have moved: a name or TOML file.")] = None,
     as_json: Json = False,

@@ -21,7 +21,7 @@ from retrieval.passages import Passage, passages
 from retrieval.query import Hit, Searcher
 from retrieval.search import Manner
 
-PARTS, SMALLEST, LARGEST = 8, 32, 128  # so many parts fill a budget, of at least and at most so many tokens
+PARTS, SMALLEST, LARGEST = 8, 48, 128  # so many parts fill a budget, of at least and at most so many tokens
 OTHERS_SHARE = 4  # citations of pictures, sounds and videos take at most a fourth of the budget
 
 
@@ -35,7 +35,7 @@ class AnswerSettings:
     hits : chunks of texts that are looked at.
     others : most pictures, sounds and moments of videos, of each; what is seen and what is heard is ranked apart, as their similarities
         to words cannot be compared.
-    part : tokens of the parts that passages are cut into, see `retrieval.parts`; by default an eighth of the budget, 32 to 128: a small
+    part : tokens of the parts that passages are cut into, see `retrieval.parts`; by default an eighth of the budget, 48 to 128: a small
         budget holds several only if they are small. 0: of that size, too, but scored by their chunks alone, so that nothing but the
         question is encoded.
     like : cosine similarity from which a known question is taken for the one asked.
