@@ -15,7 +15,7 @@ def maintain(
     table: Annotated[str | None, typer.Option(help="Table in the database; default media.")] = None,
     recall: Annotated[float | None, typer.Option(help="Share of the ten nearest that the index must find; default 0.98.")] = None,
     index_from: Annotated[int | None, typer.Option(help="Rows from which an index is made; default by rows times dimension.")] = None,
-    questions: Annotated[int | None, typer.Option(help="Rows of each kind that are asked to measure it; default 200.")] = None,
+    questions: Annotated[int | None, typer.Option(help="Rows of each kind that are asked to measure it; default 300.")] = None,
     keep_days: Annotated[float | None, typer.Option(help="Drop versions older than this; default 7.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the rows that are drawn; default 1.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings; flags win.")] = None,

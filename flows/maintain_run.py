@@ -140,7 +140,7 @@ class MaintainRun:
         last = self.attempts[-1]
         done = "built" if last.built else "kept"
         setting = f"nprobes {last.best.settings.nprobes}, refine {last.best.settings.refine}"
-        return f"{last.kind} {done}: it finds {last.best.least:.1%} of the ten nearest with {setting}; {after.rows:,} rows"
+        return f"{last.kind} {done}: it surely finds {last.best.least:.1%} of the ten nearest with {setting}; {after.rows:,} rows"
 
 
 def open_maintain(settings: MaintainSettings) -> MaintainRun:
@@ -178,7 +178,7 @@ def _find_index(run: MaintainRun, step: Step) -> None:
     if not run.reason:
         if step("measure", run.measure):
             return
-        run.reason = f"its recall is {run.attempts[-1].best.least:.3f}"
+        run.reason = f"its recall is surely only {run.attempts[-1].best.least:.3f}"
     for kind in run.wanted.kinds:
         step(f"build {kind}", partial(run.build, kind))
         if step(f"measure {kind}", run.measure):

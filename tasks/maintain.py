@@ -14,6 +14,7 @@ from storage import index, recall
 from storage.index import IndexRules, IndexState, SearchSettings
 from storage.recall import Questions, Recall
 
+MORE = 4
 FLAT = 5  # searches of every row that are timed, to tell what the index gains
 
 
@@ -23,7 +24,7 @@ class Wanted:
 
     Parameters
     ----------
-    target : the share of the ten nearest that every kind of question must find.
+    target : the share of the ten nearest that every kind of question must surely find (`Recall.sure`).
     rules : when an index is made, and how.
     kinds : types of index that are tried, in this order.
     questions : of each kind.
@@ -77,7 +78,13 @@ class Attempt:
             "built": self.built,
             "build_seconds": self.build_seconds,
             "measured": [
-                {**asdict(each.settings), "recall": each.by_kind, "least": each.least, "milliseconds": each.milliseconds}
+                {
+                    **asdict(each.settings),
+                    "recall": each.by_kind,
+                    "sure": each.sure,
+                    "least": each.least,
+                    "milliseconds": each.milliseconds,
+                }
                 for each in self.measured
             ],
             "reached": self.reached,
@@ -122,8 +129,9 @@ def measure(table: Table, exam: Exam, wanted: Wanted, build_seconds: float | Non
     """
     held = index.state(table)
     start = SearchSettings() if build_seconds is not None else index.search_settings(table)
-    partitions = held.kept.get("partitions") or wanted.rules.partitions(held.rows)
-    widest = SearchSettings(min(wanted.widest.nprobes, partitions), wanted.widest.refine)
+    partitions = wanted.rules.partitions(held.rows)
+    most = partitions if build_seconds is not None else MORE * partitions  # follow-ups may have split some, or somebody else built it
+    widest = SearchSettings(min(wanted.widest.nprobes, most), wanted.widest.refine)
     ask = lambda settings: recall.measure(table, exam.questions, exam.truth, settings)  # noqa: E731 - one line says it best
     measured = tuple(recall.raised(ask, wanted.target, start, widest))
     attempt = Attempt(held.kind, build_seconds is not None, build_seconds or 0.0, measured, measured[-1].least >= wanted.target)
@@ -134,7 +142,6 @@ def measure(table: Table, exam: Exam, wanted: Wanted, build_seconds: float | Non
             best.settings,
             kind=held.kind,
             rows=held.rows if attempt.built else held.kept.get("rows", held.rows),
-            partitions=partitions,
             recall={name: round(value, 4) for name, value in best.by_kind.items()},
             target=wanted.target,
         )

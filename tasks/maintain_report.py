@@ -35,7 +35,7 @@ def lines_of(report: Report) -> Iterator[str]:
     for attempt in report["attempts"]:
         built = f"built in {attempt['build_seconds']:.1f} s" if attempt["built"] else "was there"
         verdict = "" if attempt["reached"] else f", which misses {report['target']:g}"
-        yield f"{attempt['kind']} {built}: recall {attempt['measured'][-1]['least']:.3f}{verdict}"
+        yield f"{attempt['kind']} {built}: recall surely {attempt['measured'][-1]['least']:.3f}{verdict}"
     if report["flat_milliseconds"] and report["attempts"]:
         best = report["attempts"][-1]["measured"][-1]["milliseconds"]
         yield f"a search takes {best:.1f} ms; one of every row {report['flat_milliseconds']:.1f} ms"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from storage.index import IndexRules, SearchSettings
 from storage.recall import Recall
 
 DIMENSION = 16
-FEW = 40
+FEW = 20
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -64,7 +65,8 @@ def media(tmp_path: Path) -> Table:
 def held(media: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every row's id, modality and vector, read otherwise than the code under test does."""
     found = media.search().with_row_id(True).limit(None).to_arrow()
-    return found["_rowid"].to_numpy(), np.array(found["modality"].to_pylist()), np.array(found["vector"].to_pylist(), np.float32)
+    vectors = np.array(found["vector"].to_pylist(), np.float64)
+    return found["_rowid"].to_numpy(), np.array(found["modality"].to_pylist()), unit(vectors)
 
 
 def naive(media: Table, questions: recall.Questions, place: int) -> list[float]:
@@ -85,7 +87,7 @@ def test_questions_are_rows_of_the_table_of_each_kind(media: Table) -> None:
     for each in drawn:
         places = [place[int(own)] for own in each.own]
         assert len(set(places)) == FEW
-        np.testing.assert_array_equal(each.vectors, vectors[places])
+        np.testing.assert_allclose(each.vectors, vectors[places], atol=1e-6)
     assert {modality[place[int(own)]] for own in drawn[1].own} == {"image"}
     assert {modality[place[int(own)]] for own in drawn[0].own} == {"image", "text"}
 
@@ -96,7 +98,7 @@ def test_drawing_is_fair_and_the_same_for_the_same_seed(media: Table) -> None:
     assert set(first[0].own.tolist()) != set(other[0].own.tolist())
     ids = np.sort(held(media)[0])
     counts = np.zeros(4)
-    for seed in range(30):
+    for seed in range(60):
         counts += np.histogram(np.searchsorted(ids, recall.draw(media, FEW, seed)[0].own), 4, (0, len(ids)))[0]
     assert np.abs(counts / counts.sum() - 0.25).max() < 0.05  # 1,200 draws: four standard deviations
 
@@ -140,8 +142,30 @@ def test_recall_through_an_index_is_that_of_comparing_names_with_a_search_of_eve
             listed = listed.with_row_id(True).limit(11).select(["uri", "_distance"]).to_arrow()
             ten = [row for row in flat["_rowid"].to_pylist() if row != own][:10]
             found += len(set(ten) & set([row for row in listed["_rowid"].to_pylist() if row != own][:10]))
-        assert measured[each.name] == pytest.approx(found / 10 / FEW, abs=0.003)
+        assert measured[each.name] == pytest.approx(found / 10 / FEW, abs=0.006)
     assert 0.2 < measured["all"] < 0.95  # an index so coarse must miss some, or this test compares ones with ones
+
+
+def test_what_is_sure_is_below_what_other_questions_find_in_nineteen_of_twenty_draws(media: Table) -> None:
+    index.build(media, index.RQ, IndexRules(partition=50, bits=1))
+    settings = SearchSettings(nprobes=8, refine=4)
+    [everyone] = recall.draw(media, 300)[:1]
+    [truth] = recall.exact(media, [everyone])
+    true = recall.measure(media, [everyone], [truth], settings).by_kind["all"]
+    below = 0
+    for seed in range(16):
+        some = np.random.default_rng(seed).choice(300, 20, replace=False)
+        drawn = replace(everyone, vectors=everyone.vectors[some], own=everyone.own[some])
+        below += recall.measure(media, [drawn], [truth[some]], settings).sure["all"] <= true
+    assert 13 <= below <= 16 and 0.3 < true < 0.97
+
+
+def test_where_float16_moves_lengths_more_than_neighbours_differ_a_search_of_every_row_still_finds_all(tmp_path: Path) -> None:
+    made = table.create(table.connect(str(tmp_path)), "media", "{}", "g1", DIMENSION)
+    random = np.random.default_rng(5)
+    put(made, unit(random.standard_normal((1, DIMENSION)) + 0.02 * random.standard_normal((3000, DIMENSION))), ["image"] * 3000)
+    drawn = recall.draw(made, FEW)
+    assert recall.measure(made, drawn, recall.exact(made, drawn), SearchSettings()).by_kind["all"] == 1.0
 
 
 def test_copies_of_an_object_are_as_good_as_each_other(tmp_path: Path) -> None:
@@ -181,7 +205,8 @@ class Index:
     def __call__(self, settings: SearchSettings) -> Recall:
         self.asked.append(settings)
         worst = min(1.0, settings.nprobes / self.probes) * min(1.0, settings.refine / self.refine)
-        return Recall(settings, {"all": 1.0, "text>image": worst}, 1.0)
+        found = {"all": 1.0, "text>image": worst}
+        return Recall(settings, found, found, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +238,6 @@ def test_what_an_index_misses_is_found_with_more_partitions(media: Table) -> Non
     index.build(media, index.RQ, IndexRules(partition=50))
     drawn = recall.draw(media, FEW)
     truth = recall.exact(media, drawn)
-    measured = recall.raised(lambda settings: recall.measure(media, drawn, truth, settings), 0.98, SearchSettings(1, 1))
+    measured = recall.raised(lambda settings: recall.measure(media, drawn, truth, settings), 0.98, SearchSettings(2, 4))
     assert measured[0].least < 0.9 and measured[-1].least >= 0.98
     assert pl.Series([each.settings.nprobes for each in measured]).max() <= 64
