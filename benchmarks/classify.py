@@ -10,7 +10,8 @@ curve : accuracy by examples a class, the mean of three draws of examples. Logis
 calibration : expected calibration error and log loss of zero-shot and of logistic regression: as they are (cosines, logits), by the scale
     that the space was trained with, and by a temperature fitted on 8 examples a class that were not learned from.
 segments : objects of several segments, classified by the mean of their vectors and by the mean of their segments' probabilities. "sounds":
-    three windows of one thing, each under another weather; "films": three pictures and three windows of one thing.
+    three windows of one thing, each under another weather; "films": three pictures and three windows of one thing; "mixed": five
+    pictures, two of them of the thing and each other of another one. Learned from are 8 a class, and 8 fit the temperature.
 """
 
 from __future__ import annotations
@@ -184,6 +185,7 @@ def segments(encoders: Mapping[Any, Encoder], tested: int) -> dict[str, dict[str
     kinds = np.repeat(np.arange(len(SOUNDERS)), number)
     heard = [encoded(encoders["audio"], draw_sound, things(SOUNDERS, number, 20 + k), 20 + k) for k in range(3)]
     seen = [encoded(encoders["image"], draw_picture, things(SOUNDERS, number, 30 + k), 30 + k) for k in range(3)]
+    others = [np.roll(seen[which], shift * number, axis=0) for which, shift in ((2, 1), (2, 4), (1, 6))]  # by whole classes
     words = {ZERO_SHOT: zero_shot(described(encoders["text"], classes.named(SOUNDERS)))}
     ways: dict[str, Fit] = words | {
         "centroids": LEARNING["centroids"]["centroids"],
@@ -191,7 +193,7 @@ def segments(encoders: Mapping[Any, Encoder], tested: int) -> dict[str, dict[str
     }
     return {
         about: {name: two_ways(fit, np.stack(parts, axis=1), kinds, number) for name, fit in ways.items()}
-        for about, parts in (("sounds", heard), ("films", seen + heard))
+        for about, parts in (("sounds", heard), ("films", seen + heard), ("mixed", seen[:2] + others))
     }
 
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.display import out
+from retrieval.class_model import ZERO_SHOT
 from retrieval.classify import Classified
 
 WIDE = 12  # classes of which a confusion matrix is printed
@@ -67,7 +68,7 @@ def _show_tried(report: Mapping[str, Any]) -> None:
 def _show_evaluation(evaluation: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     if evaluation["from"] == "file":
         _show_list("evaluation", evaluation["list"])
-    known = "; all examples were then learned from" if evaluation["from"] == "share" else ""
+    known = "; all examples were then learned from" if evaluation["from"] == "share" and report["method"] != ZERO_SHOT else ""
     out.print(f"\njudged by {evaluation['objects']:,} objects kept apart{known}")
     for name, figure in (("accuracy", evaluation["accuracy"]), ("macro F1", evaluation["macro_f1"])):
         between = "" if figure["low"] is None else f" [dim]{figure['low']:.3f}-{figure['high']:.3f}[/dim]"
