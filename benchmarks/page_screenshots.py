@@ -25,7 +25,7 @@ QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 MOST = 250_000  # bytes
 PATIENCE = 240_000  # milliseconds
 
-DESK = {"viewport": {"width": 1280, "height": 1180}, "color_scheme": "light"}
+DESK = {"viewport": {"width": 1280, "height": 1240}, "color_scheme": "light"}
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 SEEN = "[...document.querySelectorAll('img')].every((image) => image.getBoundingClientRect().top > innerHeight || image.naturalWidth)"
 
@@ -68,8 +68,7 @@ def search(browser: Any, address: str) -> bytes:
 
 def phone(browser: Any, address: str) -> bytes:
     """Sounds that answer Chinese words, on a phone at night, one of them playing."""
-    page = opened(browser, f"{address}/?q=在雨中，一只狗在叫", "#answers .card.audio", PHONE)
-    page.locator(".group[data-medium=audio]").evaluate("(group) => scrollTo(0, group.offsetTop - 420)")
+    page = opened(browser, f"{address}/?q=在雨中，一只狗在叫&medium=audio", "#answers .card.audio", PHONE)
     page.wait_for_timeout(2_000)
     page.locator(".card.audio button.main").first.click()
     page.wait_for_timeout(1_200)
@@ -78,13 +77,14 @@ def phone(browser: Any, address: str) -> bytes:
 
 def map_of(browser: Any, address: str) -> bytes:
     """The map, with the answers to a question ringed and one object under the pointer."""
-    page = opened(
-        browser, f"{address}/?q=a+white+cat+at+night&medium=image", "#answers .card", DESK | {"viewport": {"width": 1280, "height": 820}}
-    )
+    page = opened(browser, f"{address}/?q=a+white+cat+at+night", "#answers .card", DESK | {"viewport": {"width": 1280, "height": 820}})
     page.click("nav [data-name=map]")
     page.wait_for_selector("#map canvas")
     page.focus("#map canvas")
-    page.keyboard.press("ArrowLeft")
+    for n in range(60):
+        page.keyboard.press(("ArrowRight", "ArrowDown", "ArrowRight", "ArrowUp")[n % 4])
+        if page.locator(".tip img").count():
+            break
     page.wait_for_timeout(1_500)
     page.evaluate("document.activeElement.blur()")
     return drawn(page)
@@ -122,7 +122,7 @@ def kept(picture: bytes, path: Path) -> int:
             break
         path.write_bytes(picture)
         with Image.open(path) as image:
-            image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+            image.convert("RGB").quantize(colours, kmeans=10, dither=Image.Dither.NONE).save(path, optimize=True)
     return path.stat().st_size
 
 

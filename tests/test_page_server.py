@@ -26,6 +26,8 @@ from retrieval.page.kept import Kept
 from retrieval.page.library import Library
 from retrieval.page.server import make_app
 from storage import table as tables
+from storage.objects import memory_store
+from storage.stores import StoreSource
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 300_000
@@ -286,6 +288,32 @@ def test_a_file_of_the_same_size_that_was_rewritten_has_changed(made, tmp_path):
     assert client.get(f"/media/{name}").status_code == 200
     path.write_bytes(path.read_bytes()[::-1])
     assert client.get(f"/media/{name}").json()["reason"] == "changed"
+
+
+def test_objects_of_a_store_are_read_in_parts_and_never_whole(made, ids, monkeypatch):
+    bucket, database = made
+    store = memory_store("page")
+    for path in bucket.rglob("*.*"):
+        store.put(f"in/{path.relative_to(bucket)}", path.read_bytes())
+    library = Library(str(database), source="memory://page/in")
+    library.open()
+    client = TestClient(make_app(library), base_url="http://localhost")
+    read, part = [], StoreSource.part
+
+    def counted(self, uri, start, stop):
+        read.append((uri.rpartition("/")[2], stop - start))
+        return part(self, uri, start, stop)
+
+    monkeypatch.setattr(StoreSource, "part", counted)
+    data = (bucket / "sounds/long.wav").read_bytes()
+    answer = client.get(f"/media/{ids['long.wav']}", headers={"Range": "bytes=1000-1999"})
+    assert answer.status_code == 206 and answer.content == data[1000:2000]
+    assert sum(size for name, size in read if name == "long.wav") < 1_100
+    for name in ("1.png", "flash.mp4"):
+        assert client.get(f"/thumbnail/{ids[name]}?at=4.1").headers["content-type"] == "image/webp"
+    assert client.get(f"/api/loudness/{ids['long.wav']}").json()["bars"]
+    store.delete("in/pictures/1.png")
+    assert client.get(f"/thumbnail/{ids['1.png']}").json()["reason"] == "vanished"
 
 
 # Thumbnails and shapes

@@ -59,8 +59,8 @@ function sound(item, open) {
     lost(note, problem);
   });
   made.root.firstChild.classList.add("main");
-  const chip = (each) => el("button", { type: "button", onclick: () => made.setWindow(each.start, each.end), "aria-label": `Play ${span(each.start, each.end)}` }, clock(each.start));
-  const also = item.also.length ? ["also at", item.also.slice(0, 3).map(chip)] : [];
+  const chip = (each) => el("button", { type: "button", onclick: () => made.setWindow(each.start, each.end), "aria-label": `Play ${span(each.start, each.end)}` }, clock(Math.floor(each.start)));
+  const also = el("span", { class: "others" }, item.also.length ? ["also", item.also.slice(0, 2).map(chip)] : []);
   return [made.root, under(item, open), el("div", { class: "also" }, el("span", {}, times(item)), also, like(item))];
 }
 

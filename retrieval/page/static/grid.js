@@ -16,9 +16,9 @@ export class Grid {
   }
 
   /** Numbers of the points in the squares that a box around (x, y) touches. */
-  *around(x, y, reachX, reachY) {
-    for (let column = square(x - reachX); column <= square(x + reachX); column += 1) {
-      for (let row = square(y - reachY); row <= square(y + reachY); row += 1) yield* this.squares.get(column * SQUARES + row) ?? [];
+  *around(x, y, reach) {
+    for (let column = square(x - reach); column <= square(x + reach); column += 1) {
+      for (let row = square(y - reach); row <= square(y + reach); row += 1) yield* this.squares.get(column * SQUARES + row) ?? [];
     }
   }
 }

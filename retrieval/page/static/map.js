@@ -10,6 +10,7 @@ import { state } from "./results.js";
 
 const REACH = 14;  // pixels around a point that mean it
 const MOST_ZOOM = 60;
+const MARGIN = 40;  // pixels
 const PICTURED = ["image", "video"];
 
 const root = byId("map");
@@ -21,6 +22,7 @@ const hidden = new Set();
 
 let points = null;
 let grid = null;
+let extent = [1, 1];
 let marked = new Map();
 let at = -1;
 let view = { x: 0.5, y: 0.5, zoom: 1 };
@@ -42,6 +44,7 @@ export async function show(answers) {
     return;
   }
   grid = new Grid(points.x, points.y);
+  extent = [range(points.x), range(points.y)];
   build();
   repaint();
 }
@@ -66,15 +69,15 @@ function toggle({ currentTarget }) {
   repaint();
 }
 
-/** Where the map's unit square lies on the canvas: the lower right corner belongs to the legend, so there is a margin. */
+/** Where the map's unit square lies on the canvas, so that all points fit between what stands above and below; both axes alike. */
 function scale() {
   const { clientWidth: width, clientHeight: height } = canvas;
-  const side = Math.max(50, Math.min(width, height) - 110) * view.zoom;
-  const wide = Math.max(50, Math.min(width - 80, 1.9 * (height - 110))) * view.zoom;
-  return { width, height, side, wide, left: width / 2 - view.x * wide, top: height / 2 - view.y * side };
+  const side = Math.max(50, Math.min((width - 2 * MARGIN) / extent[0], (height - 4 * MARGIN) / extent[1])) * view.zoom;
+  return { width, height, side, left: width / 2 - view.x * side, top: height / 2 - view.y * side };
 }
 
-const onScreen = (n, { wide, side, left, top }) => [left + points.x[n] * wide, top + points.y[n] * side];
+const onScreen = (n, { side, left, top }) => [left + points.x[n] * side, top + points.y[n] * side];
+const range = (values) => Math.max(0.05, values.reduce((a, b) => Math.max(a, b)) - values.reduce((a, b) => Math.min(a, b)));
 
 function paint() {
   due = 0;
@@ -145,7 +148,7 @@ function rings(pen, scaled, radius, style) {
 
 function nearest(x, y) {
   const scaled = scale();
-  const around = grid.around((x - scaled.left) / scaled.wide, (y - scaled.top) / scaled.side, REACH / scaled.wide, REACH / scaled.side);
+  const around = grid.around((x - scaled.left) / scaled.side, (y - scaled.top) / scaled.side, REACH / scaled.side);
   let best = -1;
   let least = REACH;
   for (const n of around) {
@@ -186,10 +189,10 @@ async function openAt(n) {
 
 function zoomed(by, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
   const before = scale();
-  const [u, v] = [(x - before.left) / before.wide, (y - before.top) / before.side];
+  const [u, v] = [(x - before.left) / before.side, (y - before.top) / before.side];
   view.zoom = Math.min(MOST_ZOOM, Math.max(0.8, view.zoom * by));
-  const { width, height, side, wide } = scale();
-  view.x = u + (width / 2 - x) / wide;
+  const { width, height, side } = scale();
+  view.x = u + (width / 2 - x) / side;
   view.y = v + (height / 2 - y) / side;
   choose(-1);
   repaint();
@@ -219,8 +222,8 @@ canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
     zoomed(apart(event) / apart(before), (event.clientX + other.clientX) / 2 - box.left, (event.clientY + other.clientY) / 2 - box.top);
   }
-  const { side, wide } = scale();
-  view.x -= dx / wide / (other ? 2 : 1);
+  const { side } = scale();
+  view.x -= dx / side / (other ? 2 : 1);
   view.y -= dy / side / (other ? 2 : 1);
   moved += Math.abs(dx) + Math.abs(dy);
   held.set(event.pointerId, event);

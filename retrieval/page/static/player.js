@@ -102,7 +102,8 @@ export function player(item, onlost) {
 export function times(item) {
   const whole = item.seconds ?? item.end;
   const all = item.start <= 0.05 && whole - item.end <= 0.05;
-  return all ? clock(whole) : `${span(item.start, item.end)} of ${clock(whole)}`;
+  const near = item.end - item.start >= 2 ? Math.round : (seconds) => seconds;  // tenths matter for short windows alone
+  return all ? clock(whole) : `${span(near(item.start), near(item.end))} of ${clock(near(whole))}`;
 }
 
 function shape(bars, window_, whole) {
