@@ -95,7 +95,7 @@ def why_build(held: IndexState, dimension: int, rules: IndexRules) -> str:
     """Why an index must be built, in words; "" if one that is there is good, or none is worth it."""
     built_at = held.kept.get("rows", held.rows)
     if held.kind == index.NONE:
-        return "there is none" if rules.worth_it(held.rows, dimension) else ""
+        return "there was none" if rules.worth_it(held.rows, dimension) else ""
     if held.kept.get("pending"):
         return "the last build was cut off before it was measured"
     if held.parts > rules.parts:

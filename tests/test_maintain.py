@@ -97,7 +97,7 @@ def test_a_table_that_is_large_enough_gets_an_index_that_reaches_the_target(data
     before = reader(database)
     report = maintain_table(run_of(database))
     after = reader(database)
-    assert report["met"] and report["reason"] == "there is none"
+    assert report["met"] and report["reason"] == "there was none"
     assert (report["before"]["kind"], report["after"]["kind"], index.state(after).kind) == ("none", "IVF_RQ", "IVF_RQ")
     assert report["published"] == after.version > before.version == report["published_before"]
     last = report["attempts"][-1]["measured"][-1]
@@ -239,7 +239,7 @@ def test_an_index_is_built_anew_once_the_rows_have_doubled(database: Path) -> No
     ("change", "words"),
     [
         ({}, ""),
-        ({"kind": "none"}, "there is none"),
+        ({"kind": "none"}, "there was none"),
         ({"kind": "none", "rows": 999}, ""),
         ({"rows": 999}, ""),
         ({"parts": 8}, ""),
