@@ -93,7 +93,7 @@ def find(vectors: np.ndarray, settings: ClusterSettings | None = None, places: n
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # threads add up in the order they finish: clusters would differ from run to run
-        labels, probabilities, silhouettes = METHODS[settings.method](vectors if places is None else places, settings)
+        labels, probabilities, silhouettes = METHODS[settings.method](vectors if places is None else places, vectors, settings)
     labels = _renumbered(labels)
     centres = means_of(vectors, labels)
     membership = np.einsum("nd,nd->n", vectors, centres[labels]) if probabilities is None else probabilities
@@ -101,8 +101,8 @@ def find(vectors: np.ndarray, settings: ClusterSettings | None = None, places: n
 
 
 def numbers_to_try(n: int) -> list[int]:
-    """Numbers of clusters from 2 to a quarter of n and at most 64, each about 1.4 times the last."""
-    most = max(2, min(64, n // 4))
+    """Numbers of clusters from 2 to the square root of n and at most 64, each about 1.4 times the last."""
+    most = max(2, min(64, round(n**0.5)))
     return sorted({min(most, round(2 ** (1 + step / 2))) for step in range(11)})
 
 
@@ -112,15 +112,15 @@ def chosen(silhouettes: Mapping[int, float]) -> int:
     return min((number for number, score in silhouettes.items() if score >= best - CLOSE * abs(best)), default=1)
 
 
-def _kmeans(vectors: np.ndarray, settings: ClusterSettings) -> Found:
+def _kmeans(ground: np.ndarray, vectors: np.ndarray, settings: ClusterSettings) -> Found:
     silhouettes: dict[int, float] = {}
     number = settings.clusters
     if number is None:
-        silhouettes = _silhouettes(vectors, settings)
+        silhouettes = _silhouettes(ground, vectors, settings)
         number = chosen(silhouettes)
     elif not 1 <= number <= len(vectors):
         raise QueryError(f"{len(vectors)} vectors cannot make {number} clusters; give a number from 1 to {len(vectors)}")
-    return _parted(vectors, number, settings), None, silhouettes
+    return _parted(ground, number, settings), None, silhouettes
 
 
 def _parted(vectors: np.ndarray, number: int, settings: ClusterSettings) -> np.ndarray:
@@ -135,22 +135,23 @@ def _parted(vectors: np.ndarray, number: int, settings: ClusterSettings) -> np.n
     return np.asarray(labels, np.int64)
 
 
-def _silhouettes(vectors: np.ndarray, settings: ClusterSettings) -> dict[int, float]:
-    """Mean silhouette (Rousseeuw 1987) of k-means with several numbers of clusters, on a sample."""
+def _silhouettes(ground: np.ndarray, vectors: np.ndarray, settings: ClusterSettings) -> dict[int, float]:
+    """Mean silhouette (Rousseeuw 1987) of k-means with several numbers of clusters, on a sample.
+
+    It is that of the vectors, also where a map is parted: a map that is evenly full has its best silhouette at three sectors.
+    """
     from sklearn.metrics import pairwise_distances, silhouette_score
 
-    sample = vectors
-    if len(vectors) > settings.looked_at:
-        sample = vectors[np.sort(np.random.default_rng(settings.seed).permutation(len(vectors))[: settings.looked_at])]
+    some = np.sort(np.random.default_rng(settings.seed).permutation(len(vectors))[: settings.looked_at])
+    sample, distances = ground[some], pairwise_distances(vectors[some])
     found: dict[int, float] = {}
-    distances = pairwise_distances(sample)
 
     def score(number: int) -> None:
         labels = _parted(sample, number, settings)
         if 1 < len(np.unique(labels)) < len(sample):
             found[number] = float(silhouette_score(distances, labels, metric="precomputed"))
 
-    for number in numbers_to_try(len(sample)):
+    for number in numbers_to_try(len(ground)):
         score(number)
     best = max(found, key=lambda k: found[k], default=None)
     for number in _between(best, list(found)) if best else ():
@@ -166,11 +167,11 @@ def _between(best: int, tried: list[int]) -> list[int]:
     return sorted({round(k) for side in sides for k in side} - set(tried))
 
 
-def _hdbscan(vectors: np.ndarray, settings: ClusterSettings) -> Found:
+def _hdbscan(ground: np.ndarray, vectors: np.ndarray, settings: ClusterSettings) -> Found:
     """Campello, Moulavi & Sander 2013; McInnes & Healy 2017. Takes time in the square of n, in more than a few dimensions."""
     from sklearn.cluster import HDBSCAN
 
-    if len(vectors) > settings.many and vectors.shape[1] > 3:
+    if len(vectors) > settings.many and ground.shape[1] > 3:
         raise QueryError(
             f"hdbscan would compare each of {len(vectors):,} vectors with each other; up to {settings.many:,} are allowed. "
             "Ask for kmeans, for clusters on the plane, or for fewer objects"
@@ -178,11 +179,11 @@ def _hdbscan(vectors: np.ndarray, settings: ClusterSettings) -> Found:
     smallest = settings.smallest or max(5, round(len(vectors) ** 0.5 / 2))
     if not 2 <= smallest <= len(vectors):
         raise QueryError(f"the smallest cluster cannot have {smallest} of {len(vectors)} members; give a number from 2 to {len(vectors)}")
-    model = HDBSCAN(min_cluster_size=smallest, copy=True).fit(vectors)
+    model = HDBSCAN(min_cluster_size=smallest, copy=True).fit(ground)
     return model.labels_.astype(np.int64), model.probabilities_, {}
 
 
-METHODS: Mapping[str, Callable[[np.ndarray, ClusterSettings], Found]] = {"kmeans": _kmeans, "hdbscan": _hdbscan}
+METHODS: Mapping[str, Callable[[np.ndarray, np.ndarray, ClusterSettings], Found]] = {"kmeans": _kmeans, "hdbscan": _hdbscan}
 
 
 def means_of(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -44,12 +44,13 @@ def test_the_nearest_words_name_a_cluster_wherever_modalities_and_words_stand():
     meanings = np.concatenate([themed(rng, k, 20, 32) for k in range(3)])
     cones = 4 * np.eye(32)[[30, 31]]
     vectors = unit(meanings + cones[np.arange(60) % 2])
-    encoded = unit(np.eye(32)[:5] + 4 * np.eye(32)[29] - np.eye(32)[30])
+    meant = np.concatenate([np.eye(32)[:5], cones.sum(axis=0, keepdims=True)])  # the last is near to every picture and sound
+    encoded = unit(meant + 4 * np.eye(32)[29])
     names = nearest_words(
         vectors.astype(np.float32),
         np.repeat(np.arange(3), 20),
         ["image", "audio"] * 30,
-        ["dog", "cat", "bird", "train", "sea"],
+        ["dog", "cat", "bird", "train", "sea", "recorded"],
         encoded.astype(np.float32),
         most=2,
     )

@@ -55,7 +55,17 @@ def test_the_number_of_clusters_is_found_by_the_silhouette(groups):
     found = find(groups[0], ClusterSettings())
     assert max(found.silhouettes, key=found.silhouettes.get) == 4
     assert found.silhouettes[4] == pytest.approx(silhouette_score(groups[0], groups[1]), abs=1e-4)
-    assert numbers_to_try(5) == [2] and numbers_to_try(40)[-1] == 10 and numbers_to_try(10_000)[-1] == 64
+    assert numbers_to_try(5) == [2] and numbers_to_try(40)[-1] == 6 and numbers_to_try(10_000)[-1] == 64
+
+
+def test_the_number_of_clusters_of_a_map_is_told_by_the_vectors(groups):
+    disc = np.random.default_rng(0).standard_normal((140, 2))
+    disc[:, 0] += 9 * (groups[1] >= 2)
+    found = find(groups[0], ClusterSettings(), disc)
+    for number, score in found.silhouettes.items():
+        labels = find(groups[0], ClusterSettings("kmeans", number), disc).labels
+        assert score == pytest.approx(silhouette_score(groups[0], labels), abs=1e-4)
+    assert len(found.sizes) == 2
 
 
 def test_of_numbers_that_do_about_as_well_the_smallest_is_taken():
