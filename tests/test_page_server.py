@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -18,9 +19,11 @@ from urllib.parse import quote
 import page_bucket
 import pytest
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from retrieval.page import guard, ranges
+from retrieval.page import guard, ranges, server
 from retrieval.page.items import id_of, uri_of
 from retrieval.page.kept import Kept
 from retrieval.page.library import Library
@@ -434,17 +437,22 @@ def test_the_name_of_a_dropped_file_leads_nowhere(client, ids):
 
 
 def test_an_upload_that_is_too_large_is_refused_before_it_is_read(client):
-    sent = []
-
-    def body():
-        for _ in range(1000):
-            sent.append(1)
-            yield bytes(10_000)
-
     assert drop(client, bytes(LIMIT + 1)).status_code == 413
-    answer = client.post("/api/drop", content=body(), headers={"X-Name": "x.png"})
-    assert answer.status_code == 413 and "MB" in answer.json()["error"]
     assert drop(client, b"x", headers={"Content-Length": str(10**15)}).status_code == 413
+    answer = client.post("/api/drop", content=iter([bytes(LIMIT), b"x"]), headers={"X-Name": "x.png"})
+    assert answer.status_code == 413 and "MB" in answer.json()["error"]
+
+
+def test_an_upload_without_a_length_is_not_read_on_once_it_is_too_large():
+    came = []
+
+    async def receive():
+        came.append(1)
+        return {"type": "http.request", "body": bytes(1_000), "more_body": len(came) < 1_000}
+
+    with pytest.raises(HTTPException) as refusal:
+        asyncio.run(server._body(Request({"type": "http", "method": "POST", "headers": []}, receive), 10_000))
+    assert refusal.value.status_code == 413 and len(came) == 11
 
 
 def test_a_dropped_bomb_or_broken_file_is_refused_with_its_reason(client):
