@@ -6,6 +6,7 @@ import { clock, ONE, span } from "./format.js";
 import { player, times } from "./player.js";
 import { go } from "./state.js";
 
+const CONTEXT = 160;  // characters beside a hit that the server gives at most
 const KINDS = { image: picture, audio: sound, video, text };
 
 /** A card; `open` shows the whole object. */
@@ -66,8 +67,9 @@ function sound(item, open) {
 
 function text(item, open) {
   const [before, hit, behind] = item.passage.map((words) => words.replace(/\s*\n\s*/g, "\n"));
+  const [cut, , goesOn] = item.passage.map((words) => words.length >= CONTEXT);
   const passage = el("button", { class: "passage main", type: "button", "aria-label": `Read ${item.name}`, onclick: () => open(item) });
-  passage.append(before.trimStart() && `${before.length >= 160 ? "… " : ""}${before.trimStart()}`, el("mark", {}, hit.trim()), `${behind.trimEnd()}${behind.length >= 160 ? " …" : ""}`);
+  passage.append(cut ? `… ${before.replace(/^\S{0,24}\s/, "")}` : before.trimStart(), el("mark", {}, hit.trim()), goesOn ? `${behind.replace(/\s\S{0,24}$/, "")} …` : behind.trimEnd());
   return [passage, under(item, open), like(item)];
 }
 

@@ -99,7 +99,10 @@ function fill(now) {
   if (now.q !== filled) field.value = filled = now.q;  // what is being typed stays when a filter changes
   byId("example").hidden = !(now.like || now.dropped);
   byId("clear").hidden = !isAsked(now);
-  for (const chip of byId("media").children) chip.setAttribute("aria-pressed", String(chip.dataset.medium === now.medium));
+  for (const chip of byId("media").children) {
+    chip.setAttribute("aria-pressed", String(chip.dataset.medium === now.medium));
+    if (chip.dataset.medium === now.medium) chip.parentElement.scrollLeft = chip.offsetLeft - chip.parentElement.offsetLeft - 60;
+  }
   for (const name of ["modality", "prefix", "after", "before"]) byId("ask").elements[name].value = now[name];
   const set = ["modality", "prefix", "after", "before"].filter((name) => now[name]).length;
   byId("more").textContent = set ? `Filters (${set})` : "Filters";
