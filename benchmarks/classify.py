@@ -38,7 +38,7 @@ from retrieval.classes import Classes
 from retrieval.classifiers import LEARNING, Fit, zero_shot
 from retrieval.probabilities import expected_calibration_error, fit_scale, log_loss, softmax
 from retrieval.query_texts import embed_texts
-from retrieval.taste import means
+from retrieval.means import means
 
 SHOTS = (1, 2, 4, 8, 16, 64)
 DRAWS = 3

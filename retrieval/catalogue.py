@@ -12,7 +12,7 @@ from lancedb.table import Table
 from retrieval import candidates
 from retrieval.candidates import Candidates
 from retrieval.filters import EVERYTHING, Filter
-from retrieval.taste import means
+from retrieval.means import means
 from storage.faults import told
 from storage.replace import scan
 

@@ -56,7 +56,7 @@ def report(truth: np.ndarray, predicted: np.ndarray, names: Sequence[str], seed:
 
 def accuracy_interval(counts: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """Wilson's score interval (1927), which stays honest where everything, or nothing, was right."""
-    from scipy.stats import binomtest  # type: ignore[import-untyped]
+    from scipy.stats import binomtest
 
     found = binomtest(int(np.trace(counts)), int(counts.sum())).proportion_ci(level, method="wilson")
     return float(found.low), float(found.high)

@@ -65,7 +65,7 @@ def logistic(strength: float) -> Fit:
 
     def fit(vectors: np.ndarray, labels: np.ndarray, classes: int) -> Scores:
         from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1 if vectors.size < WORTH_THREADS else None):
             model = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(vectors, labels)

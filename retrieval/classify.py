@@ -26,7 +26,7 @@ from retrieval.filters import EVERYTHING, Filter
 from retrieval.labelled import Labelled
 from retrieval.probabilities import expected_calibration_error, log_loss, softmax
 from retrieval.query import Searcher
-from retrieval.taste import means
+from retrieval.means import means
 
 BLOCK = 8192  # objects classified at once
 

@@ -18,7 +18,7 @@ from retrieval.exemplars import Outlier
 from retrieval.filters import EVERYTHING, Filter
 from retrieval.plane import centred, plane
 from retrieval.query import Searcher
-from retrieval.taste import means
+from retrieval.means import means
 from retrieval.units import Units
 
 

@@ -138,8 +138,8 @@ class _Pairs:
             self._merge()
 
     def _merge(self) -> None:
-        from scipy.sparse import coo_array  # type: ignore[import-untyped]
-        from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
 
         n = len(self.component)
         one, other = np.concatenate([np.stack([np.arange(n), self.component]), *self.held], axis=1)

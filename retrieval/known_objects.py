@@ -10,7 +10,7 @@ import polars as pl
 from lancedb.table import Table
 
 from retrieval.filters import LISTED
-from retrieval.taste import means
+from retrieval.means import means
 from storage import batches
 from storage.faults import told
 from storage.replace import scan

@@ -12,7 +12,7 @@ BINS = 15
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of classes, float64 (n, classes)."""
-    from scipy.special import softmax as of  # type: ignore[import-untyped]
+    from scipy.special import softmax as of
 
     probabilities: np.ndarray = of(logits.astype(np.float64), axis=1)
     return probabilities
@@ -40,7 +40,7 @@ def fit_scale(scores: np.ndarray, labels: np.ndarray) -> float:
     ------
     ValueError : there is no example.
     """
-    from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
+    from scipy.optimize import minimize_scalar
 
     if not len(scores):
         raise ValueError("a temperature needs at least one example")

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
 from encoders.spec import Encoder, Modality, Space
 from retrieval import exact
 from retrieval.errors import QueryError
 from retrieval.filters import EVERYTHING, LISTED, Filter
+from retrieval.means import TINY
 from retrieval.query_encoder import QueryEncoder
 from retrieval.query_texts import embed_texts
 from storage import batches
 from storage import table as tables
 from storage.errors import TableError
 from storage.faults import told
-from storage.index import search_settings
+from storage.index import nearest, search_settings
 from storage.replace import scan
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ __all__ = ["COLUMNS", "Hit", "QueryError", "Searcher"]
 COLUMNS = ("uri", "medium", "modality", "segment", "start", "end", "text")
 SEVERAL = 4  # segments looked at for each object that is wanted, before looking again
 WINDOWS = 16  # of one query, each asked of the engine on its own; more are asked in one pass over the table
-TINY = 1e-6  # vectors shorter than this have cancelled each other out, to float32's rounding
 
 
 @dataclass(frozen=True)
@@ -240,9 +239,7 @@ class Searcher:
 
     def _nearest(self, vector: np.ndarray, where: str, limit: int) -> Iterator[Hit]:
         try:
-            found = cast("LanceVectorQueryBuilder", self.table.search(vector, vector_column_name="vector"))
-            found = found.distance_type("cosine").nprobes(self.settings.nprobes).refine_factor(self.settings.refine)
-            found = found.where(where) if where else found
+            found = nearest(self.table, vector, self.settings, where)
             rows = found.limit(limit).select([*COLUMNS, "_distance"]).to_list()
         except (OSError, RuntimeError, ValueError) as problem:
             raise TableError("unreadable", f"the search failed: {problem}") from problem

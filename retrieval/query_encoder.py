@@ -13,6 +13,7 @@ from encoders.context import fitted
 from encoders.spec import Encoder, Modality, Space
 from encoders.stacking import alone
 from retrieval.errors import QueryError
+from retrieval.means import mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,12 +56,7 @@ class QueryEncoder:
 
     def embed_whole(self, query: str | Path | bytes | Image) -> np.ndarray:
         """One vector of a query, float32 (dimension,): the mean of its windows, of length one."""
-        mean = self.embed(query).mean(axis=0)
-        length = float(np.linalg.norm(mean))
-        if length < 1e-6:  # windows that point against each other to float32's rounding
-            raise QueryError("the windows of the query cancel each other out, so they have no mean direction; ask with a part of it")
-        vector: np.ndarray = mean / length
-        return vector
+        return mean(self.embed(query), "the query")
 
     def encoder(self, modality: Modality, what: str) -> Encoder:
         """The encoder of a modality; QueryError, which says that `what` cannot be embedded, where the space has none."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from encoders.media.kinds import medium_by_name
 from retrieval.errors import QueryError
-from retrieval.query import TINY, Searcher
+from retrieval.means import TINY, mean
+from retrieval.query import Searcher
 
 OBJECT = "uri:"  # before the URI of an object of the table
 _WEIGHTED = re.compile(r"(?P<what>.+)\*(?P<weight>\d+(\.\d+)?|\.\d+)", re.DOTALL)
@@ -60,8 +61,8 @@ def vectors(searcher: Searcher, question: Question) -> np.ndarray:
         return _windows(searcher, question[0].what)
     total = np.zeros(searcher.dimension, np.float32)
     for term in question:
-        total += term.weight * _whole(_windows(searcher, term.what), term.what)
-    return _whole(total[None], question)[None]
+        total += term.weight * mean(_windows(searcher, term.what), _named(term.what))
+    return mean(total[None], "the question")[None]
 
 
 def asked_with(question: Question) -> frozenset[str]:
@@ -159,11 +160,5 @@ def _unit(rows: np.ndarray, what: object) -> np.ndarray:
     return scaled
 
 
-def _whole(windows: np.ndarray, what: object) -> np.ndarray:
-    """One vector (d,) of length 1: the mean of all windows."""
-    mean: np.ndarray = windows.mean(axis=0)
-    length = float(np.linalg.norm(mean))
-    if length < TINY:
-        name = what if isinstance(what, (str, Path, Item)) else "the question"
-        raise QueryError(f"the parts of {name!r} cancel each other out, so that no direction is left; change a weight")
-    return mean / length
+def _named(what: object) -> str:
+    return repr(what) if isinstance(what, (str, Path, Item)) else "the question"

@@ -15,7 +15,8 @@ from retrieval.catalogue import Catalogue
 from retrieval.interactions import popularity
 from retrieval.merging import diverse, interleave
 from retrieval.recommend import POOL
-from retrieval.taste import Taste, TasteSettings, means, taste
+from retrieval.means import means
+from retrieval.taste import Taste, TasteSettings, taste
 
 AT_ONCE = 256  # users whose lists are made together
 

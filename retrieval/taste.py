@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrieval.errors import QueryError
+from retrieval.means import TINY
 
 MOST_CLUSTERED = 1_000  # liked vectors whose distances are all held: 8 MB; lighter ones join the nearest cluster
-TINY = 1e-6  # a vector shorter than this has no direction, to float32's rounding
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def clusters(vectors: np.ndarray, weights: np.ndarray, most: int, apart: float) 
 
     Ward's tree (Ward 1963), cut into the number from 2 to `most` that has the best silhouette (Rousseeuw 1987) by cosine distance.
     """
-    from scipy.cluster.hierarchy import fcluster, linkage  # type: ignore[import-untyped]
+    from scipy.cluster.hierarchy import fcluster, linkage
 
     n = len(vectors)
     if n < 3 or most < 2:
@@ -126,21 +126,6 @@ def silhouette(distances: np.ndarray, labels: np.ndarray) -> float:
     widest = np.maximum(within, nearest)
     values = np.where((others > 0) & (widest > TINY), (nearest - within) / np.maximum(widest, TINY), 0.0)
     return float(values.mean())
-
-
-def means(vectors: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """One unit vector for each object, float32 (objects, d): the mean of its segments, each of which counts alike.
-
-    Parameters
-    ----------
-    vectors : (rows, d) unit vectors, of any float type.
-    owner : (rows,) the object of each, 0, 0, 1, …, ascending and without gaps.
-    """
-    if not len(vectors):
-        return np.empty((0, vectors.shape[1]), np.float32)
-    sums = np.add.reduceat(vectors.astype(np.float32), np.flatnonzero(np.diff(owner, prepend=-1)), axis=0)
-    result: np.ndarray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), TINY)
-    return result
 
 
 def _joined(vectors: np.ndarray, heavy: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from retrieval.errors import QueryError
 from retrieval.merging import diverse, interleave
-from retrieval.taste import TasteSettings, clusters, means, silhouette, taste
+from retrieval.means import means
+from retrieval.taste import TasteSettings, clusters, silhouette, taste
 
 NONE = np.empty((0, 8), np.float32)
 
