@@ -26,7 +26,8 @@ from encoders.align.training import History, Options
 from encoders.spec import Modality
 from flows.align_opening import open_alignment
 from flows.settings import AlignSettings
-from retrieval import directions, geometry, ranking
+from retrieval import ranking
+from retrieval.score import directions, geometry
 from tasks.pairs import Side
 from tasks.train import headed, make_heads, train_heads
 

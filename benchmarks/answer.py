@@ -35,16 +35,16 @@ from encoders.spec import Encoder
 from flows.bucket_run import open_run
 from flows.direct import embed_direct
 from flows.settings import EmbedSettings
-from retrieval.answer import AnswerSettings, answer
-from retrieval.faq import KnownQuestions, read_faq
+from retrieval.answers.answer import AnswerSettings, answer
+from retrieval.answers.faq import KnownQuestions, read_faq
+from retrieval.answers.originals import Originals
+from retrieval.answers.packing import TokenCounter, pack, render
+from retrieval.answers.parts import OWN, parts
+from retrieval.answers.passages import Passage, passages
 from retrieval.filters import Filter
-from retrieval.originals import Originals
-from retrieval.packing import TokenCounter, pack, render
-from retrieval.parts import OWN, parts
-from retrieval.passages import Passage, passages
 from retrieval.query import Searcher
 from retrieval.query_texts import embed_texts
-from retrieval.search import Manner
+from retrieval.search.search import Manner
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = Path(__file__).with_name("answer_questions.jsonl")

@@ -32,13 +32,13 @@ from encoders.miniature.scenes import COLORS, SIZES, SOUNDERS, WEATHERS, Scene, 
 from encoders.spaces import load_space
 from encoders.spec import Encoder
 from encoders.stacking import together
-from retrieval import classes, cross_validation
-from retrieval.class_model import UNCOMPARED, ZERO_SHOT
-from retrieval.classes import Classes
-from retrieval.classifiers import LEARNING, Fit, zero_shot
-from retrieval.probabilities import expected_calibration_error, fit_scale, log_loss, softmax
-from retrieval.query_texts import embed_texts
+from retrieval.classify import classes, cross_validation
+from retrieval.classify.class_model import UNCOMPARED, ZERO_SHOT
+from retrieval.classify.classes import Classes
+from retrieval.classify.classifiers import LEARNING, Fit, zero_shot
+from retrieval.classify.probabilities import expected_calibration_error, fit_scale, log_loss, softmax
 from retrieval.means import means
+from retrieval.query_texts import embed_texts
 
 SHOTS = (1, 2, 4, 8, 16, 64)
 DRAWS = 3

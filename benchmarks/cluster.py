@@ -17,9 +17,9 @@ from encoders.miniature import captions, draw, english, scenes
 from encoders.miniature.scenes import Scene, Thing
 from encoders.spaces import load_space
 from encoders.spec import Encoder
-from retrieval.cluster_names import nearest_words
-from retrieval.clusters import NOISE, Clusters, ClusterSettings, find
-from retrieval.duplicates import duplicates
+from retrieval.cluster.cluster_names import nearest_words
+from retrieval.cluster.clusters import NOISE, Clusters, ClusterSettings, find
+from retrieval.cluster.duplicates import duplicates
 from retrieval.plane import centred, plane
 
 THRESHOLDS = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)

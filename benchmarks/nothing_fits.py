@@ -20,9 +20,9 @@ import polars as pl
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import material
-from retrieval import nonsense, nothing_fits
-from retrieval.nothing_fits import Threshold
 from retrieval.query import Searcher
+from retrieval.search import nonsense, nothing_fits
+from retrieval.search.nothing_fits import Threshold
 
 OTHER = (
     *("quarterly tax report", "the stock market fell today", "a recipe for apple pie", "how to install python", "the president's speech"),

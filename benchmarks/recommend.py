@@ -22,14 +22,14 @@ from encoders.miniature.draw import draw_picture
 from encoders.miniature.scenes import COLORS, SOUNDERS, WEATHERS, Scene, sample
 from encoders.spaces import load_space
 from encoders.stacking import encoded
-from retrieval import catalogue as catalogues
 from retrieval.candidates import Candidates
-from retrieval.catalogue import Catalogue
-from retrieval.interactions import match, opinions, read
 from retrieval.merging import interleave
-from retrieval.recommend_all import recommend_all
-from retrieval.recommend_evaluation import ONE, POPULARITY, RANDOM, SEVERAL, divide, figures, popular_lists, random_lists
-from retrieval.taste import TasteSettings
+from retrieval.recommend import catalogue as catalogues
+from retrieval.recommend.catalogue import Catalogue
+from retrieval.recommend.interactions import match, opinions, read
+from retrieval.recommend.recommend_all import recommend_all
+from retrieval.recommend.recommend_evaluation import ONE, POPULARITY, RANDOM, SEVERAL, divide, figures, popular_lists, random_lists
+from retrieval.recommend.taste import TasteSettings
 
 ORACLE = "knows the interests"
 FEWEST = 15  # pictures that an interest needs, so that something is left to be foretold

@@ -23,7 +23,8 @@ from flows.bucket_run import BucketRun
 from flows.learners import Heads, Towers
 from flows.pair_vectors import PairVectors
 from flows.settings import AlignSettings
-from retrieval import directions, ranking
+from retrieval import ranking
+from retrieval.score import directions
 from storage.lock import sole_writer
 from tasks.pairs import SIDES, Pairs, PairsError, Shares, Side, Split, split
 

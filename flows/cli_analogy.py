@@ -26,10 +26,10 @@ def analogy(
     with refusing():
         from flows import secret_blocks
         from flows.display_search import show_hits
-        from retrieval.analogy import analogy as found_by
         from retrieval.filters import Filter
         from retrieval.query import Searcher
-        from retrieval.question import thing
+        from retrieval.search.analogy import analogy as found_by
+        from retrieval.search.question import thing
 
         secret_blocks.install()
         keep = Filter(media=(medium,) if medium else (), modality=modality, prefix=prefix)

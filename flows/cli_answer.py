@@ -13,9 +13,9 @@ from flows.command import Database, Json, TableName, print_json, refusing
 from flows.filter_flags import kept
 
 if TYPE_CHECKING:
-    from retrieval.captions import Captions
-    from retrieval.faq import KnownQuestions
-    from retrieval.generation import Writer
+    from retrieval.answers.captions import Captions
+    from retrieval.answers.faq import KnownQuestions
+    from retrieval.answers.generation import Writer
     from retrieval.query import Searcher
 
 
@@ -56,8 +56,8 @@ def answer(
         from encoders.spaces import load_space
         from flows import secret_blocks
         from flows.display_answer import as_plain, show_answer
-        from retrieval import answer as answering
-        from retrieval.faq import LIKE
+        from retrieval.answers import answer as answering
+        from retrieval.answers.faq import LIKE
         from retrieval.query import Searcher
 
         secret_blocks.install()
@@ -82,8 +82,8 @@ def answer(
 
 
 def _writer(server: str | None, model: str, key: str, timeout: float, patience: float, insecure: bool) -> Writer | None:
+    from retrieval.answers.generation import ChatServer, Writer
     from retrieval.errors import QueryError
-    from retrieval.generation import ChatServer, Writer
 
     if server is None:
         if model or key:
@@ -94,7 +94,7 @@ def _writer(server: str | None, model: str, key: str, timeout: float, patience: 
 
 def _objects(metadata: Path | None, where: str | None) -> frozenset[str] | None:
     from retrieval.errors import QueryError
-    from retrieval.metadata import objects_where
+    from retrieval.search.metadata import objects_where
 
     if where is not None and metadata is None:
         raise QueryError("--where is a condition on metadata; name their file: --metadata FILE")
@@ -102,7 +102,7 @@ def _objects(metadata: Path | None, where: str | None) -> frozenset[str] | None:
 
 
 def _captions(metadata: Path | None, column: str | None) -> Captions:
-    from retrieval.captions import captions, none
+    from retrieval.answers.captions import captions, none
     from retrieval.errors import QueryError
 
     if column is None:
@@ -113,6 +113,6 @@ def _captions(metadata: Path | None, column: str | None) -> Captions:
 
 
 def _known(faq: Path | None, searcher: Searcher) -> KnownQuestions | None:
-    from retrieval.faq import KnownQuestions, read_faq
+    from retrieval.answers.faq import KnownQuestions, read_faq
 
     return KnownQuestions.of(read_faq(faq), searcher.queries.encoder("text", "questions")) if faq else None

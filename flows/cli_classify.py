@@ -39,10 +39,10 @@ def classify(
         from encoders.spaces import load_space
         from flows import label_file, secret_blocks
         from flows.display_classify import show_classified
-        from retrieval import classes as described
-        from retrieval import label_column
-        from retrieval.classify import Asked
-        from retrieval.classify import classify as sort
+        from retrieval.classify import classes as described
+        from retrieval.classify import label_column
+        from retrieval.classify.classify import Asked
+        from retrieval.classify.classify import classify as sort
         from retrieval.query import Searcher
 
         secret_blocks.install()

@@ -39,8 +39,8 @@ def cluster(
         from encoders.spaces import load_space
         from flows import label_file, secret_blocks
         from flows.display_cluster import show_clusters
-        from retrieval import cluster_names, clustering
-        from retrieval.clusters import ClusterSettings
+        from retrieval.cluster import cluster_names, clustering
+        from retrieval.cluster.clusters import ClusterSettings
         from retrieval.query import Searcher
 
         secret_blocks.install()

@@ -27,8 +27,8 @@ def duplicates(
     with refusing():
         from flows import label_file
         from flows.display_cluster import show_duplicates
-        from retrieval import duplicates as near
         from retrieval import units
+        from retrieval.cluster import duplicates as near
         from storage import table as tables
 
         write = label_file.writer(output) if output else None

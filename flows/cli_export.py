@@ -33,7 +33,7 @@ def export(
         from encoders.spaces import load_space
         from flows import secret_blocks
         from flows.display_cluster import show_exported
-        from retrieval import export as exported
+        from retrieval.cluster import export as exported
         from retrieval.query import Searcher
 
         secret_blocks.install()

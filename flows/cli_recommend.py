@@ -14,8 +14,8 @@ from flows.filter_flags import Medium, ModalityOf, Prefix, kept
 
 if TYPE_CHECKING:
     from retrieval.filters import Filter
-    from retrieval.interactions import Interactions, Matched
-    from retrieval.taste import TasteSettings
+    from retrieval.recommend.interactions import Interactions, Matched
+    from retrieval.recommend.taste import TasteSettings
 
 
 def recommend(
@@ -46,7 +46,7 @@ def recommend(
     """Offer what somebody may like next, by what was liked and disliked; never what was seen."""
     with refusing():
         from retrieval.errors import QueryError
-        from retrieval.taste import TasteSettings
+        from retrieval.recommend.taste import TasteSettings
 
         if half_life is not None and half_life <= 0:
             raise QueryError(f"half-life is {half_life:g} days; it must be more than 0")
@@ -128,7 +128,7 @@ def _way(asked: Asked, everyone: bool, measure: bool) -> Callable[[Asked], Print
 def _to_likes(asked: Asked) -> Print:
     from retrieval.errors import QueryError
     from retrieval.query import Searcher
-    from retrieval.recommend import recommend as recommended
+    from retrieval.recommend.recommend import recommend as recommended
     from storage.objects import open_source
     from tasks.pairs import resolver
 
@@ -144,7 +144,7 @@ def _to_likes(asked: Asked) -> Print:
 
 def _to_user(asked: Asked) -> Print:
     from retrieval.query import Searcher
-    from retrieval.recommend import recommend_to
+    from retrieval.recommend.recommend import recommend_to
 
     interactions = asked.open_interactions()
     found = recommend_to(
@@ -179,9 +179,9 @@ def _printing(found: Any, more: dict[str, Any]) -> Print:
 def _to_all(asked: Asked) -> Print:
     from flows.display_recommend import show_all
     from flows.interactions_file import writer
-    from retrieval import catalogue as catalogues
-    from retrieval.interactions import match, opinions
-    from retrieval.recommend_all import recommend_all
+    from retrieval.recommend import catalogue as catalogues
+    from retrieval.recommend.interactions import match, opinions
+    from retrieval.recommend.recommend_all import recommend_all
     from storage import table as tables
 
     output = Path(asked.output or "")
@@ -214,9 +214,9 @@ def _to_all(asked: Asked) -> Print:
 
 def _evaluate(asked: Asked) -> Print:
     from flows.display_recommend import show_evaluation
-    from retrieval import catalogue as catalogues
-    from retrieval.interactions import match
-    from retrieval.recommend_evaluation import divide, evaluate
+    from retrieval.recommend import catalogue as catalogues
+    from retrieval.recommend.interactions import match
+    from retrieval.recommend.recommend_evaluation import divide, evaluate
     from storage import table as tables
 
     interactions = asked.open_interactions()

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from encoders.spec import Space
     from retrieval.filters import Filter
     from retrieval.query import Searcher
-    from retrieval.question import Term
-    from retrieval.search import Manner
+    from retrieval.search.question import Term
+    from retrieval.search.search import Manner
 
-Added = Annotated[
-    list[str] | None, typer.Option(help='Add words, a path, or uri:URI of an object; "at night*0.5" weighs half.')
-]
+Added = Annotated[list[str] | None, typer.Option(help='Add words, a path, or uri:URI of an object; "at night*0.5" weighs half.')]
 Taken = Annotated[list[str] | None, typer.Option(help="Take away, as --plus adds; repeatable.")]
 Liked = Annotated[list[str] | None, typer.Option(help="More like this object of the table, by its URI; repeatable.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only objects changed then or later, UTC.")]
@@ -64,11 +62,11 @@ def search(
     asked = 1, 0
     with refusing():
         from flows import display_search, secret_blocks
-        from retrieval import search as searching
         from retrieval.errors import QueryError
         from retrieval.filters import Filter
         from retrieval.query import Searcher
-        from retrieval.search import Manner
+        from retrieval.search import search as searching
+        from retrieval.search.search import Manner
 
         secret_blocks.install()
         keep = Filter(
@@ -103,7 +101,7 @@ def search(
 def _terms(
     searcher: Searcher, query: str | None, plus: list[str] | None, minus: list[str] | None, like: list[str] | None, vector: Path | None
 ) -> Iterator[Term]:
-    from retrieval.question import Item, Term, parse, read_vector, words_or_path
+    from retrieval.search.question import Item, Term, parse, read_vector, words_or_path
 
     if query is not None:
         yield Term(words_or_path(query))
@@ -116,7 +114,7 @@ def _terms(
 
 def _objects(metadata: Path | None, where: str | None) -> frozenset[str] | None:
     from retrieval.errors import QueryError
-    from retrieval.metadata import objects_where
+    from retrieval.search.metadata import objects_where
 
     if metadata is None and where is None:
         return None
@@ -136,7 +134,7 @@ def _space(name: str | None) -> Space | None:
 def _answer_file(searcher: Searcher, queries: Path, output: Path | None, keep: Filter, manner: Manner) -> tuple[int, int]:
     """How many questions there were, and how many could not be asked."""
     from flows import display_search
-    from retrieval import queries_file
+    from retrieval.search import queries_file
 
     answered = queries_file.answer(searcher, queries_file.read(queries), keep, manner)
     if output is not None:

@@ -20,10 +20,10 @@ from flows import display
 from flows.drive import drive
 from flows.local_server import LocalServer, api_is_configured
 from flows.settings import EmbedSettings
-from retrieval import moments
 from retrieval.filters import Filter
-from retrieval.moments import Moment
 from retrieval.query import Hit, Searcher
+from retrieval.search import moments
+from retrieval.search.moments import Moment
 
 SHOWN = 4
 

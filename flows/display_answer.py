@@ -9,8 +9,8 @@ from typing import Any
 from rich.markup import escape
 
 from flows.display import out
-from retrieval.answer import Answer
-from retrieval.untrusted import visible
+from retrieval.answers.answer import Answer
+from retrieval.answers.untrusted import visible
 
 
 def show_answer(answer: Answer) -> None:

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.display import out
-from retrieval.class_model import ZERO_SHOT
-from retrieval.classify import Classified
+from retrieval.classify.class_model import ZERO_SHOT
+from retrieval.classify.classify import Classified
 
 WIDE = 12  # classes of which a confusion matrix is printed
 SHOWN = 5

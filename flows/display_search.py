@@ -11,8 +11,8 @@ from rich.markup import escape
 from flows.display import one_line, out
 
 if TYPE_CHECKING:  # a search shows its hits without the imports of a run
-    from retrieval.moments import Moment
     from retrieval.query import Hit
+    from retrieval.search.moments import Moment
 
 
 def show_hits(hits: Sequence[Hit]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from retrieval.errors import QueryError
-from retrieval.interactions import Interactions, read
+from retrieval.recommend.interactions import Interactions, read
 from storage.objects import open_source
 from tasks.pairs import read_rows, resolver
 
@@ -25,7 +25,7 @@ def open_interactions(path: Path, source: str = "", neutral: float = 0.0) -> Int
     Parameters
     ----------
     source : where relative URIs begin; "" is the folder of the file.
-    neutral : see `retrieval.interactions.read`.
+    neutral : see `retrieval.recommend.interactions.read`.
 
     Raises PairsError, SourceError or QueryError.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from retrieval import labelled
+from retrieval.classify import labelled
 from retrieval.errors import QueryError
 from storage.objects import open_source
 from tasks.pairs import read_rows

@@ -18,13 +18,14 @@ from encoders.spec import Modality
 from flows import secret_blocks
 from flows.pairs_file import local, open_pairs
 from flows.settings import GIB, ScoreSettings, SettingsError
-from retrieval import candidates, scoring, thresholds
+from retrieval import candidates
 from retrieval.candidates import Candidates
 from retrieval.query import QueryError, Searcher
 from retrieval.query_texts import embed_texts
 from retrieval.ranking import Figure
-from retrieval.scoring import MIXED, Score, Scored
-from retrieval.thresholds import Outcome, Threshold
+from retrieval.score import scoring, thresholds
+from retrieval.score.scoring import MIXED, Score, Scored
+from retrieval.score.thresholds import Outcome, Threshold
 from storage import quarantine, runs, table
 from storage.errors import StorageError
 from tasks.pairs import Pairs, PairsError, Shares, Split, split

@@ -13,9 +13,9 @@ from asked_table import DIMENSION, NOW, opened, row, texts, unit
 from encoders import registry
 from encoders.spec import Space
 from encoders.stacking import encoded
-from retrieval.analogy import analogy
 from retrieval.query import Searcher
-from retrieval.question import Item
+from retrieval.search.analogy import analogy
+from retrieval.search.question import Item
 from storage import batches, schema, table
 
 RNG = np.random.default_rng(8)

@@ -19,17 +19,17 @@ from typer.testing import CliRunner
 from encoders.errors import EncoderError
 from encoders.remote import patience
 from flows import cli_answer
-from retrieval import generation, parts
-from retrieval.answer import AnswerSettings, answer
-from retrieval.captions import captions
+from retrieval.answers import generation, parts
+from retrieval.answers.answer import AnswerSettings, answer
+from retrieval.answers.captions import captions
+from retrieval.answers.faq import KnownQuestions, read_faq
+from retrieval.answers.generation import ChatServer as Where
+from retrieval.answers.generation import Writer, checked, messages
+from retrieval.answers.passages import Passage
+from retrieval.answers.untrusted import fence, spoken_by_nobody, visible
 from retrieval.errors import QueryError
-from retrieval.faq import KnownQuestions, read_faq
 from retrieval.filters import Filter
-from retrieval.generation import ChatServer as Where
-from retrieval.generation import Writer, checked, messages
-from retrieval.passages import Passage
 from retrieval.query import Hit, Searcher
-from retrieval.untrusted import fence, spoken_by_nobody, visible
 
 QUESTION = "which dog barks in the rain?"
 STORY = (
@@ -389,7 +389,7 @@ def test_nothing_to_read_is_nothing_to_ask_a_model(server):
 
 def test_a_fence_is_no_part_of_what_it_stands_around(monkeypatch):
     words = iter(["aa", "bb"])
-    monkeypatch.setattr("retrieval.untrusted.secrets.token_hex", lambda n: next(words))
+    monkeypatch.setattr("retrieval.answers.untrusted.secrets.token_hex", lambda n: next(words))
     assert fence(["this text knows fence-aa", "and this one nothing"]) == "fence-bb"
 
 

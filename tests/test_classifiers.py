@@ -15,12 +15,12 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from encoders import miniature
 from encoders.logit_scale import learned_scale
 from encoders.spaces import load_space
-from retrieval import classes, cross_validation
-from retrieval import classification_report as figures
-from retrieval.classes import Classes
-from retrieval.classifiers import LEARNING, NEIGHBOURS, SHARPNESS, SPARE, centroids, logistic, neighbours, zero_shot
+from retrieval.classify import classes, cross_validation
+from retrieval.classify import classification_report as figures
+from retrieval.classify.classes import Classes
+from retrieval.classify.classifiers import LEARNING, NEIGHBOURS, SHARPNESS, SPARE, centroids, logistic, neighbours, zero_shot
+from retrieval.classify.probabilities import softmax
 from retrieval.errors import QueryError
-from retrieval.probabilities import softmax
 
 
 def blobs(n: int, number: int, seed: int = 0, noise: float = 0.9, d: int = 12) -> tuple[np.ndarray, np.ndarray]:

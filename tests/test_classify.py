@@ -19,13 +19,13 @@ from encoders.logit_scale import learned_scale
 from encoders.spaces import load_space
 from flows.cli import app
 from flows.cli_classify import classify as command
-from retrieval import classify as classifying
 from retrieval.candidates import read
-from retrieval.classes import named
-from retrieval.classify import Asked, classify
+from retrieval.classify import classify as classifying
+from retrieval.classify.classes import named
+from retrieval.classify.classify import Asked, classify
+from retrieval.classify.labelled import held_out
 from retrieval.errors import QueryError
 from retrieval.filters import Filter
-from retrieval.labelled import held_out
 from retrieval.query import Searcher
 from storage import table
 from storage.lock import sole_writer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from themed_table import themed, unit
 
-from retrieval.cluster_names import class_tfidf, distinctive_words, given, mined, nearest_words
+from retrieval.cluster.cluster_names import class_tfidf, distinctive_words, given, mined, nearest_words
 from retrieval.errors import QueryError
 
 

@@ -13,10 +13,10 @@ from themed_table import make, themed, unit
 from typer.testing import CliRunner
 
 from flows.cli import app
-from retrieval.clustering import ClusteringSettings, cluster
-from retrieval.clusters import NOISE, ClusterSettings, chosen, find, numbers_to_try
+from retrieval.cluster.clustering import ClusteringSettings, cluster
+from retrieval.cluster.clusters import NOISE, ClusterSettings, chosen, find, numbers_to_try
+from retrieval.cluster.exemplars import exemplars, outliers
 from retrieval.errors import QueryError
-from retrieval.exemplars import exemplars, outliers
 from retrieval.filters import Filter
 from retrieval.query import Searcher
 

@@ -17,8 +17,8 @@ from encoders import registry
 from encoders.spaces import load_space
 from encoders.stacking import encoded
 from flows.cli import app
-from retrieval import duplicates as near
-from retrieval.duplicates import duplicates
+from retrieval.cluster import duplicates as near
+from retrieval.cluster.duplicates import duplicates
 from retrieval.errors import QueryError
 
 

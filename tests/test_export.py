@@ -21,7 +21,7 @@ from themed_table import make
 from typer.testing import CliRunner
 
 from flows.cli import app
-from retrieval.neighbours import neighbours
+from retrieval.cluster.neighbours import neighbours
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (

@@ -12,8 +12,8 @@ import pytest
 
 from encoders import registry
 from encoders.spaces import load_space
+from retrieval.answers.faq import KnownQuestions, read_faq
 from retrieval.errors import QueryError
-from retrieval.faq import KnownQuestions, read_faq
 from retrieval.query_encoder import QueryEncoder
 
 ROWS = [

@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from retrieval import geometry
-from retrieval.geometry import alignment, modality_gap, uniformity
+from retrieval.score import geometry
+from retrieval.score.geometry import alignment, modality_gap, uniformity
 
 
 def unit(rows: int, dimension: int = 8, seed: int = 0) -> np.ndarray:

@@ -8,11 +8,11 @@ import pytest
 from asked_table import DIMENSION, NOW, opened, row, texts, unit
 from lancedb.rerankers import RRFReranker
 
-from retrieval import hybrid
 from retrieval.filters import Filter
 from retrieval.query import Hit
-from retrieval.question import Term
-from retrieval.search import Manner, search
+from retrieval.search import hybrid
+from retrieval.search.question import Term
+from retrieval.search.search import Manner, search
 
 WORDS = [
     "Invoice number 4711 of the harbour",

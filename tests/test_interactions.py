@@ -10,7 +10,7 @@ import pytest
 
 from flows.interactions_file import open_interactions, writer
 from retrieval.errors import QueryError
-from retrieval.interactions import match, opinions, popularity, read
+from retrieval.recommend.interactions import match, opinions, popularity, read
 from tasks.pairs import PairsError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

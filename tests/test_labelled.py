@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from flows import label_file
-from retrieval import labelled
+from retrieval.classify import labelled
 from retrieval.errors import QueryError
 from tasks.pairs import PairsError
 

@@ -6,8 +6,8 @@ import random
 
 import polars as pl
 
-from retrieval.moments import merge, together
 from retrieval.query import Hit
+from retrieval.search.moments import merge, together
 
 
 def hit(start: float | None, end: float | None, score: float, *, uri: str = "v", medium: str = "video", modality: str = "image") -> Hit:

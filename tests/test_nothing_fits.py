@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from asked_table import DIMENSION, opened, row, texts
 
-from retrieval import nonsense, nothing_fits
 from retrieval.filters import Filter
-from retrieval.nothing_fits import Threshold
 from retrieval.query import QueryError, Searcher
-from retrieval.question import Item, Term
-from retrieval.search import Manner, search
+from retrieval.search import nonsense, nothing_fits
+from retrieval.search.nothing_fits import Threshold
+from retrieval.search.question import Item, Term
+from retrieval.search.search import Manner, search
 
 WORDS = ["dog", "cat", "bird", "frog", "train", "red", "blue", "green", "night", "sea", "rain", "storm", "sings", "barks", "waits"]
 SAID = [" ".join(np.random.default_rng(k).choice(WORDS, 5, replace=False)) for k in range(150)]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from encoders.context import words
 from encoders.remote.token_budget import byte_tokenizer
-from retrieval.packing import TokenCounter, joined, pack, render
-from retrieval.passages import Passage
+from retrieval.answers.packing import TokenCounter, joined, pack, render
+from retrieval.answers.passages import Passage
 
 WORDS = TokenCounter("words", lambda text: len(words().encode(text).ids))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.passages import Passage, cut, passages, trimmed
+from retrieval.answers.passages import Passage, cut, passages, trimmed
 from retrieval.query import Hit
 
 TEXT = "Dogs bark at night. Cats do not.\n\nA train is blue, and it passes the sea in the rain. Nobody hears it."

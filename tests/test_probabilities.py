@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from retrieval.probabilities import BINS, expected_calibration_error, fit_scale, log_loss, softmax
+from retrieval.classify.probabilities import BINS, expected_calibration_error, fit_scale, log_loss, softmax
 
 
 def examples(n: int, classes: int, scale: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from asked_table import DIMENSION, opened, row, texts
 
-from retrieval import nothing_fits, queries_file
 from retrieval.filters import Filter
 from retrieval.query import QueryError
-from retrieval.question import parse
-from retrieval.search import Manner, search
+from retrieval.search import nothing_fits, queries_file
+from retrieval.search.question import parse
+from retrieval.search.search import Manner, search
 
 WORDS = ["dog", "cat", "bird", "red", "blue", "green", "night", "sea", "rain", "一只", "火车"]
 

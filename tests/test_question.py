@@ -10,10 +10,10 @@ import pytest
 from asked_table import DIMENSION, opened, row, texts, unit
 
 from retrieval.filters import Filter
-from retrieval.metadata import objects_where
 from retrieval.query import QueryError
-from retrieval.question import Item, Term, parse, read_vector, vectors
-from retrieval.search import Manner, moments, search
+from retrieval.search.metadata import objects_where
+from retrieval.search.question import Item, Term, parse, read_vector, vectors
+from retrieval.search.search import Manner, moments, search
 
 WORDS = ["a red dog", "a red cat", "a blue dog", "a blue cat", "green birds sing", "the sea at night", "a dog at night"]
 RNG = np.random.default_rng(3)

@@ -14,16 +14,16 @@ from typer.testing import CliRunner
 from encoders.spaces import load_space
 from flows.cli import app
 from flows.interactions_file import open_interactions
-from retrieval import catalogue as catalogues
 from retrieval import known_objects
 from retrieval.errors import QueryError
 from retrieval.filters import Filter
-from retrieval.interactions import match, opinions, read
 from retrieval.query import Searcher
-from retrieval.recommend import NoTasteError, explained, recommend, recommend_to
-from retrieval.recommend_all import recommend_all
-from retrieval.recommend_evaluation import METHODS, divide, evaluate
-from retrieval.taste import Taste, TasteSettings
+from retrieval.recommend import catalogue as catalogues
+from retrieval.recommend.interactions import match, opinions, read
+from retrieval.recommend.recommend import NoTasteError, explained, recommend, recommend_to
+from retrieval.recommend.recommend_all import recommend_all
+from retrieval.recommend.recommend_evaluation import METHODS, divide, evaluate
+from retrieval.recommend.taste import Taste, TasteSettings
 from storage import batches, schema, table
 
 THEMES = ("red", "dog", "night")

@@ -34,8 +34,8 @@ from retrieval import candidates
 from retrieval.filters import Filter
 from retrieval.query import QueryError, Searcher
 from retrieval.query_texts import embed_texts
+from retrieval.score.thresholds import parse
 from retrieval.status import status
-from retrieval.thresholds import parse
 from storage import runs, table
 from tasks.pairs import PairsError, Shares, read_pairs, split
 from tasks.score_report import markdown

@@ -401,7 +401,7 @@ def test_plain_lancedb_encodes_a_query_by_the_tables_space(media: Table, loaded:
 
 def test_plain_lancedb_without_encoders_says_what_to_import(media: Table, loaded: list[tuple[str, str]]) -> None:
     embedding.set_loader(None)
-    with pytest.raises(RuntimeError, match="`import retrieval.lancedb_plugin` first"):
+    with pytest.raises(RuntimeError, match=r"`import retrieval\.lancedb_plugin` first"):
         media.search("a cat", vector_column_name="vector").limit(1).to_list()
 
 

@@ -8,9 +8,9 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from retrieval.errors import QueryError
-from retrieval.merging import diverse, interleave
 from retrieval.means import means
-from retrieval.taste import TasteSettings, clusters, silhouette, taste
+from retrieval.merging import diverse, interleave
+from retrieval.recommend.taste import TasteSettings, clusters, silhouette, taste
 
 NONE = np.empty((0, 8), np.float32)
 
@@ -93,7 +93,7 @@ def test_beyond_what_is_clustered_the_lighter_ones_join_the_nearest_cluster(monk
     vectors = np.concatenate([around(0, 40), around(4, 40)])
     weights = np.random.default_rng(0).uniform(1, 2, 80)
     whole = clusters(vectors, weights, 3, 0.25)
-    monkeypatch.setattr("retrieval.taste.MOST_CLUSTERED", 12)
+    monkeypatch.setattr("retrieval.recommend.taste.MOST_CLUSTERED", 12)
     assert adjusted_rand_score(clusters(vectors, weights, 3, 0.25), whole) == 1 and len(set(whole)) == 2
 
 

@@ -25,9 +25,9 @@ from encoders.media.kinds import Limits
 from encoders.spec import Space
 from flows import settings
 from flows.cli import app
-from retrieval import moments
 from retrieval.filters import Filter
 from retrieval.query import Searcher
+from retrieval.search import moments
 from retrieval.status import status
 from storage import batches, schema, table
 from storage.quarantine import load

@@ -98,8 +98,9 @@ def fresh_all(specs: Mapping[Modality, Spec], folder: Path, seed: int = 0) -> di
     found: dict[Modality, Spec] = {}
     for number, (weights, revision) in enumerate(dict.fromkeys((spec.weights, spec.revision) for spec in specs.values())):
         place = fresh(locate(weights, revision), folder / str(number), seed)
-        written = {"weights": str(place.resolve()), "revision": "", "digest": digest(place)}
-        found |= {m: replace(spec, **written) for m, spec in specs.items() if (spec.weights, spec.revision) == (weights, revision)}
+        mine = {m: spec for m, spec in specs.items() if (spec.weights, spec.revision) == (weights, revision)}
+        written = digest(place)
+        found |= {m: replace(spec, weights=str(place.resolve()), revision="", digest=written) for m, spec in mine.items()}
     return found
 
 

@@ -147,7 +147,7 @@ def _objects(searcher: Searcher, vectors: np.ndarray, keep: Filter, wanted: int)
 
 def _moments(searcher: Searcher, vectors: np.ndarray, keep: Filter, wanted: int) -> list[dict[str, Any]]:
     """Each object by its best moment, with further ones of the same object."""
-    from retrieval import moments
+    from retrieval.search import moments
 
     found: dict[str, list[moments.Moment]] = {}
     for moment in moments.merge(searcher.nearest(vectors, keep=keep, limit=MOMENT_HITS * wanted), near=NEAR):

@@ -1,0 +1,1 @@
+"""Passages with their places for a question, and what a server writes from them."""

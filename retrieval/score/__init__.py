@@ -1,0 +1,1 @@
+"""How well a table answers pairs that are known."""

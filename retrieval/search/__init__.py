@@ -1,0 +1,1 @@
+"""Questions of every kind, and how their answers are chosen."""
