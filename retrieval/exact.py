@@ -104,8 +104,10 @@ def _new(values: np.ndarray) -> np.ndarray:
 def _batches(table: Table, keep: Filter, only: np.ndarray | None) -> Iterator[pa.RecordBatch]:
     """uri, vector and _rowid of the rows that the filter leaves, but for its long lists."""
     condition = (keep.rest if keep.long else keep).sql() or None
-    scanned = {"columns": ["uri", "vector"], "with_row_id": True, "batch_size": ROWS, "batch_readahead": 4, "fragment_readahead": 4}
-    batches_read = table.to_lance().scanner(filter=condition, **scanned).to_batches()
+    dataset = table.to_lance()
+    batches_read = dataset.scanner(
+        columns=["uri", "vector"], filter=condition, with_row_id=True, batch_size=ROWS, batch_readahead=4, fragment_readahead=4
+    ).to_batches()
     chosen = None if only is None else pa.array(only, pa.uint64())
     for batch in batches_read:
         yield batch if chosen is None else batch.filter(pc.is_in(batch["_rowid"], value_set=chosen))

@@ -55,7 +55,8 @@ def _noise(rng: np.random.Generator) -> np.ndarray:
 def _stripes(rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     wave = np.sin(2 * np.pi * (rng.uniform(-20, 20) * x + rng.uniform(-20, 20) * y))
-    return (127.5 + 127.5 * wave[..., None] * rng.uniform(0.2, 1, 3)).astype(np.uint8)
+    pixels: np.ndarray = (127.5 + 127.5 * wave[..., None] * rng.uniform(0.2, 1, 3)).astype(np.uint8)
+    return pixels
 
 
 def _plain(rng: np.random.Generator) -> np.ndarray:
