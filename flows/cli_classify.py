@@ -44,9 +44,10 @@ def classify(
         from retrieval.classify.classify import Asked
         from retrieval.classify.classify import classify as sort
         from retrieval.query import Searcher
+        from storage import row_files
 
         secret_blocks.install()
-        write = label_file.writer(output) if output else None
+        write = row_files.writer(output, "labels") if output else None
         searcher = Searcher(database, table, load_space(space) if space else None)
         if column:
             label_column.refuse(searcher.table, column)
@@ -64,7 +65,7 @@ def classify(
         found = sort(searcher, asked)
         found.report["column"] = label_column.write(database, table, found.labels, column) if column else None
         if write and output:
-            write(found.labels)
+            write(found.labels.drop("content_hash"))
         found.report["output"] = str(output) if output else None
         if as_json:
             rows = None if output else found.labels.drop("content_hash").to_dicts()

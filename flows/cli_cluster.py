@@ -37,14 +37,15 @@ def cluster(
     """Part the table into clusters, name them, show what is typical of each and what lies apart."""
     with refusing():
         from encoders.spaces import load_space
-        from flows import label_file, secret_blocks
+        from flows import secret_blocks
         from flows.display_cluster import show_clusters
         from retrieval.cluster import cluster_names, clustering
         from retrieval.cluster.clusters import ClusterSettings
         from retrieval.query import Searcher
+        from storage import row_files
 
         secret_blocks.install()
-        write = label_file.writer(output) if output else None
+        write = row_files.writer(output, "clusters") if output else None
         asked = clustering.ClusteringSettings(
             parted=ClusterSettings(method, clusters, smallest, seed),
             keep=kept(medium, modality, prefix),
@@ -58,6 +59,6 @@ def cluster(
         )
         found = clustering.cluster(Searcher(database, table, load_space(space) if space else None), asked)
         if write:
-            write(found.rows())
+            write(found.rows().drop("content_hash"))
         report = {"table": table, "method": method, "on": on, **found.report(), "output": str(output) if output else None}
         print_json(report) if as_json else show_clusters(report)

@@ -25,20 +25,20 @@ def duplicates(
 ) -> None:
     """Find copies and near-duplicates: pictures saved again or resized, sounds in another format, texts with small changes."""
     with refusing():
-        from flows import label_file
         from flows.display_cluster import show_duplicates
         from retrieval import units
         from retrieval.cluster import duplicates as near
+        from storage import row_files
         from storage import table as tables
 
-        write = label_file.writer(output) if output else None
+        write = row_files.writer(output, "duplicates") if output else None
         held = units.read(
             tables.published(tables.connect(database, must_exist=True), table), kept(medium, modality, prefix), segments=segments
         )
         groups = near.among(held, threshold)
         rows = near.rows(held, groups)
         if write:
-            write(rows)
+            write(rows.drop("content_hash"))
         report = near.report(held, groups, threshold) | {"output": str(output) if output else None}
         if as_json:
             print_json({**report, "rows": None if output else rows.to_dicts()})

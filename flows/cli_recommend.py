@@ -178,14 +178,14 @@ def _printing(found: Any, more: dict[str, Any]) -> Print:
 
 def _to_all(asked: Asked) -> Print:
     from flows.display_recommend import show_all
-    from flows.interactions_file import writer
     from retrieval.recommend import catalogue as catalogues
     from retrieval.recommend.interactions import match, opinions
     from retrieval.recommend.recommend_all import recommend_all
+    from storage import row_files
     from storage import table as tables
 
     output = Path(asked.output or "")
-    write = writer(output)
+    write = row_files.writer(output, "recommendations")
     interactions = asked.open_interactions()
     catalogue = catalogues.read(tables.published(tables.connect(asked.database, must_exist=True), asked.table), asked.keep)
     matched = match(interactions, catalogue.items)

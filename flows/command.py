@@ -29,11 +29,13 @@ def _refusals() -> tuple[type[Exception], ...]:
     from flows.settings import SettingsError
     from retrieval.query import QueryError
     from storage.errors import StorageError
+    from storage.row_files import RowFileError
     from tasks.isolate import WorkerStartError
     from tasks.pairs import PairsError
     from tasks.plan import RefusedError
 
-    return (SettingsError, PairsError, EncoderError, MediumError, StorageError, RefusedError, QueryError, WorkerStartError, OSError)
+    asked = (SettingsError, PairsError, RowFileError, QueryError, RefusedError)
+    return (*asked, EncoderError, MediumError, StorageError, WorkerStartError, OSError)
 
 
 def fail(message: str) -> NoReturn:

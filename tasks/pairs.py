@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple, cast
 import polars as pl
 
 from encoders.spec import MODALITIES, Modality
+from storage import row_files
 from storage.folder import name_to_key
 from storage.objects import open_source
 
@@ -201,25 +202,10 @@ def split(pairs: Pairs, contents: Mapping[str, str], shares: Shares | None = Non
 
 def read_rows(path: Path, what: str = "list of pairs") -> pl.DataFrame:
     """All columns of a Parquet, CSV, TSV or JSONL file, those of CSV and TSV as texts; PairsError if it cannot be read."""
-    readers: dict[str, Callable[[], pl.DataFrame]] = {
-        ".parquet": lambda: pl.read_parquet(path, glob=False),
-        ".csv": lambda: pl.read_csv(path, infer_schema=False, glob=False),
-        ".tsv": lambda: pl.read_csv(path, infer_schema=False, separator="\t", glob=False),
-        ".jsonl": lambda: pl.read_ndjson(path, infer_schema_length=None),
-        ".ndjson": lambda: pl.read_ndjson(path, infer_schema_length=None),
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise PairsError(f"{path} is no {what} by its name; allowed are {', '.join(readers)}")
-    if not path.is_file():
-        raise PairsError(f"there is no file {path}; give a {what}")
     try:
-        return reader()
-    except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
-        told = str(problem).strip().partition("\n")[0]
-        raise PairsError(
-            f"{path} cannot be read as {path.suffix[1:]}: {told or type(problem).__name__}; write it again, in UTF-8"
-        ) from problem
+        return row_files.read(path, what)
+    except row_files.RowFileError as problem:
+        raise PairsError(str(problem)) from problem
 
 
 def _columns(path: Path, names: Iterable[str]) -> tuple[Modality, ...]:

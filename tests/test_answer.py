@@ -357,7 +357,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(home):
         (["--where", "price < 20"], "--metadata FILE"),
         (["--caption", "told"], "--metadata FILE"),
         (["--metadata", "meta.csv", "--caption", "nothing"], "no column 'nothing'"),
-        (["--faq", "none.csv"], "cannot be read"),
+        (["--faq", "none.csv"], "there is no file none.csv"),
         (["--medium", "smell"], "there is no medium 'smell'"),
         (["--like", "2"], "like between -1 and 1"),
     ],

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.interactions_file import open_interactions, writer
+from flows.interactions_file import open_interactions
 from retrieval.errors import QueryError
 from retrieval.recommend.interactions import match, opinions, popularity, read
-from tasks.pairs import PairsError
+from storage.row_files import RowFileError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -140,17 +140,5 @@ def test_files_of_all_kinds_are_read_alike_relative_to_their_folder_or_to_a_sour
         ]
     found = open_interactions(tmp_path / "a.csv", "s3://other/there")
     assert found.frame.get_column("item").to_list() == ["s3://other/there/pictures/x 1%.png", "s3://bucket/y.png"]
-    with pytest.raises(PairsError, match="table of interactions"):
+    with pytest.raises(RowFileError, match="table of interactions"):
         open_interactions(tmp_path / "a.txt")
-
-
-def test_a_file_is_written_whole_and_refused_before_any_work_if_it_cannot_be(tmp_path):
-    frame = pl.DataFrame({"user": ["a"], "rank": [1]})
-    for name, reader in {"o.csv": pl.read_csv, "o.jsonl": pl.read_ndjson, "o.parquet": pl.read_parquet}.items():
-        writer(tmp_path / name)(frame)
-        assert reader(tmp_path / name).rows() == [("a", 1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.csv", "o.jsonl", "o.parquet"]
-    with pytest.raises(QueryError, match="must end with"):
-        writer(tmp_path / "o.xlsx")
-    with pytest.raises(QueryError, match="no folder"):
-        writer(tmp_path / "none" / "o.csv")

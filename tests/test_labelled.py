@@ -11,7 +11,7 @@ import pytest
 from flows import label_file
 from retrieval.classify import labelled
 from retrieval.errors import QueryError
-from tasks.pairs import PairsError
+from storage.row_files import RowFileError
 
 OBJECTS = pl.DataFrame({"uri": [f"u{k}" for k in range(8)], "content_hash": ["a", "b", "c", "d", "a", "b", "e", "f"]})
 
@@ -100,11 +100,5 @@ def test_lists_without_the_two_columns_are_refused(columns, told):
 def test_files_that_are_no_lists_are_refused(tmp_path):
     (tmp_path / "x.txt").write_text("a")
     for name, told in (("x.txt", "no list of labels by its name"), ("none.csv", "there is no file")):
-        with pytest.raises(PairsError, match=told):
+        with pytest.raises(RowFileError, match=told):
             label_file.read(tmp_path / name)
-
-
-@pytest.mark.parametrize("name", ["labels.xlsx", "labels", "no folder/labels.csv"])
-def test_a_file_that_cannot_be_written_is_refused_before_there_is_work_to_lose(tmp_path, name):
-    with pytest.raises(QueryError, match="cannot be written"):
-        label_file.writer(tmp_path / name)

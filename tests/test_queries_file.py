@@ -14,6 +14,7 @@ from retrieval.query import QueryError
 from retrieval.search import nothing_fits, queries_file
 from retrieval.search.question import parse
 from retrieval.search.search import Manner, search
+from storage.row_files import RowFileError
 
 WORDS = ["dog", "cat", "bird", "red", "blue", "green", "night", "sea", "rain", "一只", "火车"]
 
@@ -104,8 +105,8 @@ def test_a_file_that_holds_no_questions_is_refused(tmp_path):
     for name, words in {
         "other.csv": "column 'query'",
         "empty.jsonl": "question 2 .* is empty",
-        "q.xml": "none of",
-        "none.txt": "no file",
+        "q.xml": "no list of questions",
+        "none.txt": "No such file",
     }.items():
-        with pytest.raises(QueryError, match=words):
+        with pytest.raises((QueryError, RowFileError), match=words):
             queries_file.read(tmp_path / name)

@@ -501,7 +501,7 @@ def test_the_command_measures_against_popularity_and_chance_in_one_run(home):
         (["--like", "x", "--interactions", "{home}/likes.csv"], "cannot stand with"),
         (["--user", "a"], "needs --interactions"),
         (["--all", "--interactions", "{home}/likes.csv"], "--output"),
-        (["--all", "--interactions", "{home}/likes.csv", "--output", "{home}/o.xlsx"], "must end with .parquet, .csv, .jsonl"),
+        (["--all", "--interactions", "{home}/likes.csv", "--output", "{home}/o.xlsx"], "ending in .parquet, .csv, .jsonl"),
         (["--user", "nobody", "--interactions", "{home}/likes.csv"], "no row is of user 'nobody'"),
         (["--user", "a", "--interactions", "{home}/none.csv"], "there is no file"),
         (["--evaluate", "--interactions", "{home}/likes.csv", "--share", "1"], "share"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import polars as pl
 from encoders.spec import Encoder
 from retrieval.errors import QueryError
 from retrieval.query_texts import embed_texts
+from storage import row_files
 
 COLUMNS = ("question", "answer")
 LIKE = 0.7
@@ -98,15 +99,11 @@ def read_faq(path: str | Path) -> Faq:
 
     Raises
     ------
-    QueryError : there is no such file, it is of another kind, cannot be read, or lacks one of the columns or any full row.
+    RowFileError : there is no such file, it is of another kind, or cannot be read.
+    QueryError : it lacks one of the columns or any full row.
     """
     path = Path(path)
-    if (read := _READERS.get(path.suffix.lower())) is None:
-        raise QueryError(f"a FAQ is a file {', '.join(_READERS)} with columns question and answer; got {path.name!r}")
-    try:
-        frame = read(path)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
-        raise QueryError(f"the FAQ {path} cannot be read: {' '.join(str(problem).split())[:300]}") from problem
+    frame = row_files.read(path, "FAQ")
     if missing := [name for name in COLUMNS if name not in frame.columns]:
         raise QueryError(f"the FAQ {path} has no column {' and no '.join(missing)}; it has {', '.join(frame.columns[:20]) or 'none'}")
     return _checked(frame, path)
@@ -120,12 +117,3 @@ def _checked(frame: pl.DataFrame, path: Path) -> Faq:
     if kept.is_empty():
         raise QueryError(f"not one of the {frame.height} rows of the FAQ {path} has both a question and an answer")
     return Faq(kept, frame.height, frame.height - full.height, full.height - kept.height)
-
-
-_READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": lambda path: pl.read_csv(path, infer_schema=False),
-    ".tsv": lambda path: pl.read_csv(path, infer_schema=False, separator="\t"),
-    ".jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
-    ".ndjson": lambda path: pl.read_ndjson(path, infer_schema_length=None),
-    ".parquet": pl.read_parquet,
-}

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from retrieval.errors import QueryError
+from storage import row_files
 
 URI = "uri"
-
-_READERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
-    ".parquet": pl.scan_parquet,
-    ".csv": lambda path: pl.scan_csv(path, infer_schema_length=10_000, try_parse_dates=True),
-    ".tsv": lambda path: pl.scan_csv(path, separator="\t", infer_schema_length=10_000, try_parse_dates=True),
-    ".jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=10_000),
-}
 
 
 def objects_where(path: Path, condition: str) -> frozenset[str]:
@@ -30,7 +23,8 @@ def objects_where(path: Path, condition: str) -> frozenset[str]:
 
     Raises
     ------
-    QueryError : the file is not there or has no column "uri"; the condition is no condition, or names a column that there is not.
+    RowFileError : the file is not there or cannot be read.
+    QueryError : it has no column "uri"; the condition is no condition, or names a column that there is not.
     """
     lines = scan(path)
     wanted = _condition(lines, condition, path)
@@ -46,17 +40,11 @@ def scan(path: Path) -> pl.LazyFrame:
 
     Raises
     ------
-    QueryError : it is not there, of another kind, or has no column "uri".
+    RowFileError : it is not there, of another kind, or cannot be read.
+    QueryError : it has no column "uri".
     """
-    if not path.is_file():
-        raise QueryError(f"there is no file {str(path)!r}; metadata stand in a file with a column {URI!r}")
-    if path.suffix.lower() not in _READERS:
-        raise QueryError(f"{path} is none of {', '.join(_READERS)}; write the metadata as one of these, with a column {URI!r}")
-    try:
-        lines = _READERS[path.suffix.lower()](path)
-        columns = lines.collect_schema().names()
-    except (PolarsError, OSError) as problem:
-        raise QueryError(f"{path} cannot be read: {_line(problem)}") from problem
+    lines = row_files.scan(path, "metadata file")
+    columns = lines.collect_schema().names()
     if URI not in columns:
         raise QueryError(f"{path} has the columns {', '.join(columns)}; a column {URI!r} must say whose metadata a line holds")
     return lines

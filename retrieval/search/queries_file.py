@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
 from encoders.errors import MediumError
 from retrieval.errors import QueryError
@@ -21,7 +20,9 @@ from retrieval.search import nothing_fits
 from retrieval.search.nothing_fits import Fitting
 from retrieval.search.question import Term, asked_as, asked_with, parse, vectors
 from retrieval.search.search import Manner, answers
+from storage import row_files
 
+LIST = "list of questions (a .txt has one a line)"
 QUERY = "query"
 TOGETHER = 2_048  # questions answered in one pass: 100 MB at most, whatever the file holds
 FEW = 8  # fewer are asked of the engine one by one, which an index answers sooner
@@ -49,16 +50,12 @@ def read(path: Path) -> list[str]:
 
     Raises
     ------
-    QueryError : the file is not there, of another kind, has no such column, or a question in it is empty.
+    RowFileError : the file is not there, of another kind, or cannot be read.
+    QueryError : it has no such column, or a question in it is empty.
     """
-    if not path.is_file():
-        raise QueryError(f"there is no file {str(path)!r}; questions stand in one of {', '.join(_READERS)}")
-    if path.suffix.lower() not in _READERS:
-        raise QueryError(f"{path} is none of {', '.join(_READERS)}; write the questions as lines of a .txt, or in a column {QUERY!r}")
-    try:
-        asked = _READERS[path.suffix.lower()](path)
-    except (PolarsError, OSError, UnicodeError) as problem:
-        raise QueryError(f"{path} cannot be read: {str(problem).splitlines()[0]}; it must have a column {QUERY!r}") from problem
+    asked = (
+        _lines(path) if path.suffix.lower() == ".txt" else _column(row_files.read(path, "list of questions (a .txt has one a line)"), path)
+    )
     empty = [place for place, query in enumerate(asked, 1) if not query or not query.strip()]
     if empty:
         raise QueryError(f"question {empty[0]} of {path} is empty, and {len(empty) - 1} more; take them out")
@@ -163,14 +160,14 @@ _COLUMNS |= {"modality": pl.String, "segment": pl.Int64, "start": pl.Float64, "e
 _WRITERS: dict[str, Callable[[Path, Sequence[Answered]], None]] = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
 
 
-def _column(frame: pl.DataFrame) -> list[str]:
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as problem:
+        raise QueryError(f"{path} cannot be read: {problem}; write the questions as its lines, in UTF-8") from problem
+
+
+def _column(frame: pl.DataFrame, path: Path) -> list[str]:
+    if QUERY not in frame.columns:
+        raise QueryError(f"{path} has the columns {', '.join(frame.columns)}; the questions must stand in a column {QUERY!r}")
     return frame.get_column(QUERY).cast(pl.String).to_list()
-
-
-_READERS: dict[str, Callable[[Path], list[str]]] = {
-    ".txt": lambda path: [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()],
-    ".csv": lambda path: _column(pl.read_csv(path, infer_schema=False)),
-    ".tsv": lambda path: _column(pl.read_csv(path, separator="\t", infer_schema=False)),
-    ".jsonl": lambda path: _column(pl.read_ndjson(path, infer_schema_length=None)),
-    ".parquet": lambda path: _column(pl.read_parquet(path, columns=[QUERY])),
-}
