@@ -241,7 +241,7 @@ class MaintainSettings(_Frozen):
     recall: float = Field(
         0.98, gt=0, le=1, description="Share of the ten nearest that the index must surely find, for every kind of question."
     )
-    index_from: int = Field(0, ge=0, description="Rows from which an index is made; 0 decides by rows times dimension (25.6 million).")
+    index_from: int = Field(0, ge=0, description="Rows from which an index is made; 0 decides by rows times dimension (10 million).")
     questions: int = Field(300, ge=10, le=10_000, description="Rows of each kind that are asked to measure recall.")
     keep_days: float = Field(7.0, ge=0, description="Versions older than this are dropped; what is published never is.")
     seed: int = Field(1, ge=0, description="Of the rows that are drawn.")

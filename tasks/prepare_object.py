@@ -68,10 +68,10 @@ class PrepareObject:
         except MediumError as problem:
             return Failure(item.index, "decode", problem.reason, problem.message, problem.retryable)
         except MemoryError:
-            return Failure(
-                item.index, "decode", "out of memory", "preparing it took more than limits.memory; raise the limit if it is meant"
-            )
+            return _too_large(item)
         except OSError as problem:
+            if problem.errno == errno.ENOMEM:
+                return _too_large(item)
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise  # the scratch folder's fault, not the object's
             return Failure(item.index, "decode", "unreadable", f"{type(problem).__name__}: {problem}"[:500])
@@ -166,3 +166,7 @@ def discard(path: Path) -> None:
     """Remove a scratch file that may be gone already."""
     with suppress(FileNotFoundError):
         path.unlink()
+
+
+def _too_large(item: Item) -> Failure:
+    return Failure(item.index, "decode", "out of memory", "preparing it took more than limits.memory; raise the limit if it is meant")

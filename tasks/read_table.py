@@ -5,6 +5,7 @@ A native parser may crash on a file, or take memory without end: so table files 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -76,6 +77,8 @@ class ReadTables:
         """Import what Parquet needs; its time and memory are not charged to a file."""
         import pyarrow.parquet  # noqa: F401
 
+        pa.array([""])  # where pandas is installed, Arrow imports it at the first array
+
     def __call__(self, item: TableFile, alive: Callable[[], None]) -> ReadTable | Failure:
         """Read one file; whatever its bytes do in Python ends in a `Failure`."""
         try:
@@ -83,9 +86,11 @@ class ReadTables:
         except ObjectError as problem:
             return Failure(item.index, "decode", problem.reason, problem.message)
         except MemoryError:
-            return Failure(item.index, "decode", "out of memory", "reading it took more than limits.memory; raise the limit or split it")
-        except OSError:
-            raise  # the scratch folder's fault: what the file did was told above
+            return _too_large(item)
+        except OSError as problem:
+            if problem.errno != errno.ENOMEM:
+                raise  # the scratch folder's fault: what the file did was told above
+            return _too_large(item)  # a library that was imported only now told it so
         except Exception as problem:  # noqa: BLE001 - an unforeseen error of a parser harms this file only, and is told by its name
             return Failure(item.index, "decode", "unreadable", f"{type(problem).__name__}: {problem}"[:500])
 
@@ -110,3 +115,7 @@ class ReadTables:
                 read += len(batch)
                 alive()
         return ReadTable(file.index, read, index_path, contents_path)
+
+
+def _too_large(item: TableFile) -> Failure:
+    return Failure(item.index, "decode", "out of memory", "reading it took more than limits.memory; raise the limit or split it")

@@ -48,9 +48,9 @@ def best(media: Table, query: np.ndarray, where: str = "", limit: int = 1) -> li
 
 @pytest.mark.parametrize(
     ("rows", "dimension", "worth"),
-    [(99_999, 256, False), (100_000, 256, True), (25_000, 1024, True), (24_999, 1024, False), (200_000, 128, True), (720, 128, False)],
+    [(39_062, 256, False), (39_063, 256, True), (78_125, 128, True), (78_124, 128, False), (9_766, 1024, True), (720, 128, False)],
 )
-def test_an_index_is_worth_it_from_as_many_numbers_as_a_search_of_every_row_reads_in_50_ms(rows: int, dimension: int, worth: bool) -> None:
+def test_an_index_is_worth_it_from_as_many_numbers_as_a_search_of_every_row_reads_in_25_ms(rows: int, dimension: int, worth: bool) -> None:
     assert IndexRules().worth_it(rows, dimension) is worth
 
 

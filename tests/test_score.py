@@ -390,7 +390,7 @@ def test_settings_may_stand_in_a_file(tmp_path):
 
 
 def test_a_score_stands_in_the_table_of_runs_and_in_the_status(home):
-    found = scored(home, at_least=("text>image mrr=0.9999",))
+    found = scored(home, at_least=("image>audio mrr=0.9999",))
     db = table.connect(str(home / "lance"))
     run = runs.latest(db, "media", 1, kind="score").row(0, named=True)
     assert (run["run"], run["source"], run["state"], run["generation"], run["version"]) == (
@@ -469,7 +469,7 @@ def test_a_text_that_an_encoder_refuses_is_named_and_its_neighbours_are_encoded(
 
 
 def test_the_report_as_markdown_has_every_figure_and_pictures(home, other):
-    told = markdown(scored(home, against=str(other), at_least=("text>image mrr=0.9999",)))
+    told = markdown(scored(home, against=str(other), at_least=("image>audio mrr=0.9999",)))
     for words in ("| text>image |", "| text>all |", "**missed**", "Gained", "share of the ten nearest", "| gap | text-image |"):
         assert words in told
     assert told.count("](data:image/png;base64,") == 1
@@ -485,9 +485,9 @@ def test_the_command_prints_a_table_or_json_and_its_exit_code_is_the_verdict(hom
     done = sensorium(*asked, "--at-least", "text>image mrr=0.3", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["met"] is True
-    done = sensorium(*asked, "--at-least", "text>image mrr=0.3", "--at-least", "text>image recall@1=1")
+    done = sensorium(*asked, "--at-least", "text>image mrr=0.3", "--at-least", "image>audio recall@1=1")
     assert done.returncode == 1, done.stderr
-    assert "1 of 2 thresholds missed: text>image recall@1" in done.stdout
+    assert "1 of 2 thresholds missed: image>audio recall@1" in done.stdout
     assert "image>audio" in done.stdout and "in quarantine: truncated" in done.stdout
 
 
@@ -513,7 +513,7 @@ def test_a_refusal_is_one_line_and_exit_code_2(home, arguments, words):
 @pytest.mark.slow
 def test_as_a_flow_the_report_is_an_artifact_and_a_missed_threshold_a_failed_run(home, prefect_server):
     asked = ["score", home / "lance", "--pairs", home / "pairs.jsonl", "--source", home / "bucket", "--json"]
-    done = sensorium(*asked, "--at-least", "text>image recall@1=1", PREFECT_API_URL=prefect_server)
+    done = sensorium(*asked, "--at-least", "image>audio recall@1=1", PREFECT_API_URL=prefect_server)
     assert done.returncode == 1, done.stderr
     found = json.loads(done.stdout)
     answer = httpx.post(f"{prefect_server}/flow_runs/filter", json={"flows": {"name": {"any_": ["score"]}}}, timeout=30).json()
