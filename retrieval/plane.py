@@ -62,17 +62,21 @@ def centred(vectors: np.ndarray, modalities: Sequence[str]) -> np.ndarray:
 
 
 def _laid_out(vectors: np.ndarray, seed: int) -> np.ndarray:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # threads add up in the order they finish: places would differ from run to run, and with the number of cores
+        return _places(vectors, seed)
+
+
+def _places(vectors: np.ndarray, seed: int) -> np.ndarray:
     n = len(vectors)
     components = _components(vectors, seed)
     if n < FEWEST or not components.any():
         return components[:, :2]
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
 
     begin = components[:, :2] / components[:, 0].std() * 1e-4  # the step size that scikit-learn chooses is meant for this spread
-    with threadpool_limits(1):  # threads add up in the order they finish: places would differ from run to run
-        places = TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), init=begin, random_state=seed).fit_transform(components)
-    return np.asarray(places)
+    return np.asarray(TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), init=begin, random_state=seed).fit_transform(components))
 
 
 def _components(vectors: np.ndarray, seed: int) -> np.ndarray:
