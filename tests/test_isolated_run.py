@@ -15,7 +15,7 @@ from PIL import Image
 from encoders.errors import EncoderError
 
 TRAPS = Path(__file__).parent / "traps"
-SECONDS = 2.0
+SECONDS = 4.0
 LIMITS = {"seconds": SECONDS, "memory": 1 << 30}
 
 
