@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli_search import Before, Day
 from flows.command import Database, Json, TableName, print_json, refusing
-from flows.filter_flags import kept
+from flows.filter_flags import After, Before, Larger, Medium, Metadata, ModalityOf, Prefix, Smaller, Where, kept, objects
 
 if TYPE_CHECKING:
     from retrieval.answers.captions import Captions
@@ -32,15 +31,15 @@ def answer(
     timeout: Annotated[float, typer.Option(help="Most seconds for one answer of the server.")] = 60.0,
     patience: Annotated[float, typer.Option(help="Most seconds for all tries together.")] = 60.0,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow http to another machine.")] = False,
-    medium: Annotated[str | None, typer.Option(help="Only objects that are text, image, audio or video.")] = None,
-    modality: Annotated[str | None, typer.Option(help="Only segments encoded as text, image, audio or video.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Only objects whose URI starts with this.")] = None,
-    modified_after: Day = None,
+    medium: Medium = None,
+    modality: ModalityOf = None,
+    prefix: Prefix = None,
+    modified_after: After = None,
     modified_before: Before = None,
-    larger: Annotated[int | None, typer.Option(help="Only objects of more bytes.")] = None,
-    smaller: Annotated[int | None, typer.Option(help="Only objects of fewer bytes.")] = None,
-    metadata: Annotated[Path | None, typer.Option(help="Parquet, CSV, TSV or JSONL with a column uri, and any others.")] = None,
-    where: Annotated[str | None, typer.Option(help='Only objects whose metadata hold this: "price < 20".')] = None,
+    larger: Larger = None,
+    smaller: Smaller = None,
+    metadata: Metadata = None,
+    where: Where = None,
     caption: Annotated[str | None, typer.Option(help="Column of the metadata with words for pictures, sounds and videos.")] = None,
     hits: Annotated[int, typer.Option(min=1, max=1_000, help="Chunks of texts that are looked at.")] = 20,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Find chunks by vectors and by full text, fused.")] = False,
@@ -69,7 +68,7 @@ def answer(
             modified_before=modified_before,
             larger=larger,
             smaller=smaller,
-            uris=_objects(metadata, where),
+            uris=objects(metadata, where),
         )
         captions = _captions(metadata, caption)
         searcher = Searcher(database, table, load_space(space) if space else None)
@@ -90,15 +89,6 @@ def _writer(server: str | None, model: str, key: str, timeout: float, patience: 
             raise QueryError("--model and --key-from belong to a server; name it: --server https://…/v1")
         return None
     return Writer(ChatServer(server, model, key, timeout, patience, insecure))
-
-
-def _objects(metadata: Path | None, where: str | None) -> frozenset[str] | None:
-    from retrieval.errors import QueryError
-    from retrieval.search.metadata import objects_where
-
-    if where is not None and metadata is None:
-        raise QueryError("--where is a condition on metadata; name their file: --metadata FILE")
-    return objects_where(metadata, where) if metadata is not None and where is not None else None
 
 
 def _captions(metadata: Path | None, column: str | None) -> Captions:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.command import Database, Json, TableName, print_json, refusing
+from flows.filter_flags import Medium, ModalityOf, Prefix, kept
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from retrieval.filters import Filter
 
 
 def classify(
@@ -26,9 +25,9 @@ def classify(
     source: Annotated[str | None, typer.Option(help="Where relative URIs begin; default the folder of the list.")] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Give no label below this probability.")] = 0.0,
     column: Annotated[str | None, typer.Option(help="Write labels into this column of the table, and NAME_probability.")] = None,
-    medium: Annotated[str | None, typer.Option(help="Only objects that are text, image, audio or video.")] = None,
-    modality: Annotated[str | None, typer.Option(help="Only segments encoded as text, image, audio or video.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Only objects whose URI starts with this.")] = None,
+    medium: Medium = None,
+    modality: ModalityOf = None,
+    prefix: Prefix = None,
     output: Annotated[Path | None, typer.Option(help="Parquet, CSV or JSONL file for the labels of all objects.")] = None,
     seed: Annotated[int, typer.Option(help="Of what is kept apart, of the folds and of the intervals.")] = 1,
     space: Annotated[str | None, typer.Option(help="The table's space, if its weights have moved: a name or TOML file.")] = None,
@@ -57,7 +56,7 @@ def classify(
             examples=label_file.read(examples, source) if examples else None,
             method=method,
             least=threshold,
-            keep=_keep(medium, modality, prefix),
+            keep=kept(medium, modality, prefix),
             templates=templates,
             seed=seed,
             **_evaluation(evaluate, source),
@@ -72,17 +71,6 @@ def classify(
             print_json({**found.report, "rows": rows})
         else:
             show_classified(found)
-
-
-def _keep(medium: str | None, modality: str | None, prefix: str | None) -> Filter:
-    from encoders.spec import MODALITIES
-    from retrieval.filters import Filter
-    from retrieval.query import QueryError
-
-    for what, given in (("medium", medium), ("modality", modality)):
-        if given is not None and given not in MODALITIES:
-            raise QueryError(f"there is no {what} {given!r}; allowed are {', '.join(MODALITIES)}")
-    return Filter(media=(medium,) if medium else (), modality=modality, prefix=prefix)
 
 
 def _evaluation(evaluate: str | None, source: str | None) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.command import Database, Json, TableName, print_json, refusing
+from flows.filter_flags import After, Before, Larger, Medium, Metadata, ModalityOf, Prefix, Smaller, Where, kept, objects
 
 if TYPE_CHECKING:
     from encoders.spec import Space
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 Added = Annotated[list[str] | None, typer.Option(help='Add words, a path, or uri:URI of an object; "at night*0.5" weighs half.')]
 Taken = Annotated[list[str] | None, typer.Option(help="Take away, as --plus adds; repeatable.")]
 Liked = Annotated[list[str] | None, typer.Option(help="More like this object of the table, by its URI; repeatable.")]
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only objects changed then or later, UTC.")]
-Before = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only objects changed earlier, UTC.")]
 
 
 def search(
@@ -36,15 +34,15 @@ def search(
     queries: Annotated[Path | None, typer.Option(help='Many questions: lines of a .txt, or a column "query".')] = None,
     output: Annotated[Path | None, typer.Option(help="With --queries: the .jsonl or .parquet that is written; default JSONL here.")] = None,
     table: TableName = "media",
-    medium: Annotated[str | None, typer.Option(help="Only objects that are text, image, audio or video.")] = None,
-    modality: Annotated[str | None, typer.Option(help="Only segments encoded as text, image, audio or video.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Only objects whose URI starts with this.")] = None,
-    modified_after: Day = None,
+    medium: Medium = None,
+    modality: ModalityOf = None,
+    prefix: Prefix = None,
+    modified_after: After = None,
     modified_before: Before = None,
-    larger: Annotated[int | None, typer.Option(help="Only objects of more bytes.")] = None,
-    smaller: Annotated[int | None, typer.Option(help="Only objects of fewer bytes.")] = None,
-    metadata: Annotated[Path | None, typer.Option(help='Parquet, CSV, TSV or JSONL with a column "uri" and columns of your own.')] = None,
-    where: Annotated[str | None, typer.Option(help="SQL condition on those columns, such as \"price < 20 AND colour = 'red'\".")] = None,
+    larger: Larger = None,
+    smaller: Smaller = None,
+    metadata: Metadata = None,
+    where: Where = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most hits.")] = 10,
     per_object: Annotated[bool, typer.Option("--per-object", help="The best segment of each object alone.")] = False,
     must: Annotated[str, typer.Option(help='Words that the text must have, all of them; "quoted ones" as they stand.')] = "",
@@ -63,21 +61,20 @@ def search(
     with refusing():
         from flows import display_search, secret_blocks
         from retrieval.errors import QueryError
-        from retrieval.filters import Filter
         from retrieval.query import Searcher
         from retrieval.search import search as searching
         from retrieval.search.search import Manner
 
         secret_blocks.install()
-        keep = Filter(
-            media=(medium,) if medium else (),
-            modality=modality,
-            prefix=prefix,
+        if metadata is not None and where is None:
+            raise QueryError("metadata alone leave everything; give --where with a condition on their columns, too")
+        keep = replace(
+            kept(medium, modality, prefix),
             modified_after=modified_after,
             modified_before=modified_before,
             larger=larger,
             smaller=smaller,
-            uris=_objects(metadata, where),
+            uris=objects(metadata, where),
         )
         if hybrid and (query is None or queries):
             raise QueryError("full text ranks by words; --hybrid needs QUERY in words, and no --queries")
@@ -110,17 +107,6 @@ def _terms(
         yield read_vector(vector, searcher.dimension)
     yield from (parse(text) for text in plus or ())
     yield from (parse(text, sign=-1.0) for text in minus or ())
-
-
-def _objects(metadata: Path | None, where: str | None) -> frozenset[str] | None:
-    from retrieval.errors import QueryError
-    from retrieval.search.metadata import objects_where
-
-    if metadata is None and where is None:
-        return None
-    if metadata is None or where is None:
-        raise QueryError("columns of your own need both: --metadata FILE, and --where with a condition on its columns")
-    return objects_where(metadata, where)
 
 
 def _space(name: str | None) -> Space | None:

@@ -78,7 +78,12 @@ def test_vectors_are_the_heads_of_the_encoders_own_alone_and_in_batches(name: st
     own = vectors(registry.build(base, dtype="float32"), some)
     assert (together.dtype, together.shape, spec.dimension) == (np.float32, (10, 12), 12)
     np.testing.assert_allclose(together, head(torch.from_numpy(own)).numpy(), atol=1e-6)
-    np.testing.assert_allclose(np.concatenate([vectors(with_head, [medium]) for medium in some]), together, atol=5e-5)
+    plain = registry.build(base, dtype="float32")
+    alone, own_alone = (np.concatenate([vectors(encoder, [medium]) for medium in some]) for encoder in (with_head, plain))
+    np.testing.assert_allclose(alone, head(torch.from_numpy(own_alone)).numpy(), atol=1e-6)
+    np.testing.assert_allclose(own_alone, own, atol=1e-5)
+    if name != "clip-text":  # whose texts go through NumPy alone: the head magnifies what rounding differs there
+        np.testing.assert_allclose(alone, together, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
 
 

@@ -12,8 +12,8 @@ import pytest
 from buckets import embed
 
 ROOT = Path(__file__).parent.parent
-HEAVY = (  # pandas is not among them: LanceDB imports it wherever it is installed
-    *("torch", "transformers", "prefect", "librosa", "numba", "sklearn", "scipy", "gensim"),
+HEAVY = (
+    *("torch", "transformers", "prefect", "librosa", "numba", "sklearn", "scipy", "gensim", "pandas"),
     *("av", "PIL", "starlette", "openai", "flows.settings", "tasks.prepare", "flows.pipeline"),
 )
 PROGRAM = """
@@ -48,10 +48,17 @@ def search(*arguments: str) -> tuple[str, set[str]]:
     return done.stdout, set(done.stderr.split())
 
 
+def lancedb_alone() -> set[str]:
+    """What of pandas LanceDB imports by itself, where it is installed: nobody can search a table without that."""
+    program = "import sys, lancedb; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    return set(done.stdout.split()) & {"pandas"}
+
+
 @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["for people", "for machines"])
 def test_a_search_by_words_imports_no_model_library_no_orchestrator_and_no_decoder(database: Path, flags: tuple[str, ...]):
     printed, modules = search(str(database), "a big dog barking", *flags)
     first = json.loads(printed)[0]["uri"] if flags else printed.splitlines()[0]
     assert "dog.txt" in first
-    assert sorted(modules & set(HEAVY)) == []
+    assert sorted(modules & set(HEAVY) - lancedb_alone()) == []
     assert len(modules) < 1500
