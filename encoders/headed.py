@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from encoders.align import head_file
+from encoders.align import head_file, head_numpy
 from encoders.errors import EncoderError
 from encoders.pretrained import Pretrained
 from encoders.spec import Encoder, Spec
 from encoders.weights import place
-
-if TYPE_CHECKING:
-    from encoders.align.heads import Head
 
 _UNIT = 1e-3  # how far from one the length of a base vector may be
 
@@ -44,6 +42,16 @@ def spec_of(base: Spec, weights: str) -> Spec:
     return replace(base, dimension=file.form.dimension, head=head)
 
 
+def only_calibrates(spec: Spec) -> bool:
+    """Whether an encoder's head leaves its vectors as they are, but for what brings modalities together in mixed lists.
+
+    Raises
+    ------
+    EncoderError : the head's file is gone or changed.
+    """
+    return bool(spec.head) and head_file.read(place(spec.head["weights"]), spec.head["digest"]).form.kind == "identity"
+
+
 class Headed:
     """An encoder whose vectors go through a head: `encode` is the head of the base's `encode`, all else is the base's own.
 
@@ -56,7 +64,7 @@ class Headed:
     def __init__(self, base: Encoder, spec: Spec) -> None:
         self.base = base
         self.spec = spec
-        self._head: Head | None = None
+        self._head: Callable[[np.ndarray], np.ndarray] | None = None
         self._lock = threading.Lock()
         if isinstance(base, Pretrained):
             base.judged = self._mapped  # a center takes away what all vectors have in common, and so magnifies what a dtype blurs
@@ -91,22 +99,17 @@ class Headed:
         A vector that has not length one is the base's fault, such as the zeros of a text without a known word; it keeps its length, so
         that it is refused where vectors are checked, instead of passing as the head's bias.
         """
-        import torch
-
         if vectors.ndim != 2 or vectors.shape[1] != self.spec.base.dimension:
             raise EncoderError(f"{self.spec.encoder} gives vectors {vectors.shape}, its head takes {self.spec.base.dimension} numbers each")
-        with torch.inference_mode():
-            mapped: np.ndarray = self._loaded()(torch.from_numpy(np.ascontiguousarray(vectors, np.float32))).numpy()
+        mapped = self._loaded()(np.ascontiguousarray(vectors, np.float32))
         length = np.linalg.norm(vectors, axis=1, keepdims=True)  # (n, 1)
         return mapped if np.all(np.abs(length - 1) < _UNIT) else mapped * np.where(np.abs(length - 1) < _UNIT, np.float32(1), length)
 
-    def _loaded(self) -> Head:
+    def _loaded(self) -> Callable[[np.ndarray], np.ndarray]:
         if self._head is None:
             with self._lock:
                 if self._head is None:
-                    from encoders.align.heads import from_file
-
-                    self._head = from_file(self._read())
+                    self._head = _applied(self._read())
         return self._head
 
     def _read(self) -> head_file.HeadFile:
@@ -116,6 +119,24 @@ class Headed:
         if file.form.dimension != self.spec.dimension:
             raise EncoderError(f"the head {file.path} gives vectors of {file.form.dimension} numbers, its spec says {self.spec.dimension}")
         return file
+
+
+def _applied(file: head_file.HeadFile) -> Callable[[np.ndarray], np.ndarray]:
+    """A head's map of float32 (n, base_dimension): in NumPy where that is no slower, else in torch."""
+    if file.form.kind in head_numpy.KINDS:
+        return head_numpy.from_file(file)
+    import torch
+
+    from encoders.align.heads import from_file
+
+    head = from_file(file)
+
+    def applied(vectors: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            mapped: np.ndarray = head(torch.from_numpy(vectors)).numpy()
+        return mapped
+
+    return applied
 
 
 def _refuse_other(path: Path, takes: int, base: Spec) -> None:

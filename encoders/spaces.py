@@ -55,10 +55,12 @@ def load_space(name_or_path: str) -> Space:
 def load_encoders(name_or_path: str) -> dict[Modality, Spec]:
     """The encoders of a space's TOML file, which may be strangers of different dimensions: what alignment starts from.
 
-    Parameters and errors are those of `load_space`.
+    A head that only calibrates is left out, for an aligned space gets a calibration of its own. Parameters and errors are those of
+    `load_space`.
     """
     path = _find(name_or_path)
-    return _described(path, _read(path)[1])
+    specs = _described(path, _read(path)[1])
+    return {modality: spec.base if headed.only_calibrates(spec) else spec for modality, spec in specs.items()}
 
 
 def anchored(name_or_path: str) -> Sections:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from encoders import registry
 from encoders.align import space_folder
 from encoders.align.towers import FAMILIES
-from encoders.spaces import anchored, load_encoders
+from encoders.spaces import Sections, anchored, load_encoders
+from encoders.spec import Modality, Spec
 from flows import secret_blocks
 from flows.alignment import Alignment
 from flows.pair_vectors import PairVectors
@@ -25,7 +27,8 @@ def open_alignment(settings: AlignSettings) -> Alignment:
     Raises SettingsError, EncoderError, PairsError, SourceError or RefusedError, each one clear message.
     """
     secret_blocks.install()
-    sections, specs = anchored(settings.space), load_encoders(settings.space)
+    specs = load_encoders(settings.space)
+    sections = _of(specs, anchored(settings.space))
     pairs, digest, source = _pairs(settings)
     folder = Path(settings.out).expanduser() / settings.name
     alignment = Alignment(settings, sections, PairVectors(settings, folder, specs, pairs, source), digest)
@@ -36,6 +39,11 @@ def open_alignment(settings: AlignSettings) -> Alignment:
     if (alignment.folder / space_folder.SPACE).exists() and not settings.replace:
         _refuse_another(alignment)
     return alignment
+
+
+def _of(specs: Mapping[Modality, Spec], sections: Sections) -> Sections:
+    """The sections of encoders, without a head where the encoder has none."""
+    return {m: {key: value for key, value in section.items() if key != "head" or specs[m].head} for m, section in sections.items()}
 
 
 def _pairs(settings: AlignSettings) -> tuple[Pairs, str, Source]:
@@ -54,8 +62,10 @@ def _refuse_encoders(alignment: Alignment) -> None:
         )
     for modality in (m for m in pairs.modalities if specs[m].head):
         raise SettingsError(f"space = {settings.space!r}: {modality} has a head already; give the space that was aligned, not its result")
+    if settings.train == "none":
+        _refuse_strangers(alignment)
     trained = [m for m in pairs.modalities if m not in settings.keep]
-    for modality in trained if settings.train != "heads" else ():
+    for modality in trained if settings.train not in {"heads", "none"} else ():
         if specs[modality].encoder not in FAMILIES:
             raise SettingsError(
                 f"train = {settings.train!r}: the weights of {modality}'s encoder {specs[modality].encoder!r} cannot be trained, only "
@@ -69,6 +79,16 @@ def _refuse_encoders(alignment: Alignment) -> None:
     if kept and {*kept.values()} != {alignment.dimension}:
         sizes = ", ".join(f"{m}: {size}" for m, size in kept.items())
         raise SettingsError(f"vectors that are kept must have the dimension of the space, {alignment.dimension}, and have {sizes}")
+
+
+def _refuse_strangers(alignment: Alignment) -> None:
+    """Without training, encoders must share a space already, and calibration is all that is done."""
+    sizes = {m: alignment.stored.specs[m].dimension for m in alignment.pairs.modalities}
+    if {*sizes.values()} != {alignment.dimension}:
+        told = ", ".join(f"{m}: {size}" for m, size in sizes.items())
+        raise SettingsError(f"train = 'none': the encoders give vectors of {told} numbers, and share no space yet; train heads")
+    if not alignment.settings.calibrate:
+        raise SettingsError("train = 'none' without calibration leaves nothing to do; calibrate, or train heads")
 
 
 def _refuse_metric(metric: str, pairs: Pairs) -> None:

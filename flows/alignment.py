@@ -20,7 +20,7 @@ from encoders.align.training import History, Options, Step
 from encoders.spaces import Sections, load_space
 from encoders.spec import MODALITIES, Modality
 from flows.bucket_run import BucketRun
-from flows.learners import Heads, Towers
+from flows.learners import Heads, Towers, Unmoved
 from flows.pair_vectors import PairVectors
 from flows.settings import AlignSettings
 from retrieval import ranking
@@ -30,7 +30,7 @@ from tasks.pairs import SIDES, Pairs, PairsError, Shares, Side, Split, split
 
 VALIDATED = 5_000  # rows of the validation side that are ranked at each evaluation
 STEPS = 1_000
-_LEARNERS = {True: Heads, False: Towers}
+_LEARNERS: Mapping[str, type[Heads]] = {"heads": Heads, "none": Unmoved}
 _SEEN: tuple[Side, Side] = ("validation", "train")
 
 # Settings that change no weight: a run with others of these goes on where the last one stopped.
@@ -148,7 +148,7 @@ class Alignment:
     def train(self, note: Callable[[Step], None] = lambda _: None) -> History:
         """Train on the train side, or go on where a killed run stopped; the validation side says when to stop."""
         with self.timed("training"):
-            learner = self.learner = _LEARNERS[self.settings.train == "heads"](self.settings, self.stored, self.parts, self.dimension)
+            learner = self.learner = _LEARNERS.get(self.settings.train, Towers)(self.settings, self.stored, self.parts, self.dimension)
             side, validation = learner.examples("train"), learner.examples("validation", VALIDATED)
             if len(side) < 2:
                 raise PairsError(self._too_few(["train"]))
@@ -237,7 +237,7 @@ class Alignment:
             "steps": len(self.history.losses),
             "stopped": self.history.stopped,
             "resumed": self.history.resumed,
-            "loss": self.history.losses[-1],
+            "loss": self.history.losses[-1] if self.history.losses else None,
             "calibration": self.calibration,
             "test": scores,
             "seconds": self.seconds | {"total": round(monotonic() - self.began, 3)},

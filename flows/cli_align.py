@@ -22,7 +22,9 @@ def align(
     head: Annotated[str | None, typer.Option(help="linear, mlp or residual; default residual.")] = None,
     dimension: Annotated[int | None, typer.Option(help="Of the new space; default the largest of the encoders'.")] = None,
     keep: Annotated[str | None, typer.Option(help="Modalities whose vectors stay as they are, such as text,image.")] = None,
-    train: Annotated[str | None, typer.Option(help="heads, last:N (blocks of the encoders), all, or scratch; default heads.")] = None,
+    train: Annotated[
+        str | None, typer.Option(help="heads, last:N (blocks of the encoders), all, scratch, or none: calibrate alone; default heads.")
+    ] = None,
     loss: Annotated[str | None, typer.Option(help="info-nce, multi-positive or sigmoid; default info-nce.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs of one step; default 1024.")] = None,
     chunk: Annotated[int | None, typer.Option(help="Pairs that go through an encoder at once (GradCache).")] = None,

@@ -24,8 +24,13 @@ def show_alignment(account: Mapping[str, Any]) -> None:
         before = f"{each['before']['recall@1']['value']:.3f}" if "before" in each else "-"
         rows.append({"direction": direction, "queries": each["queries"], "recall@1 before": before, **figures})
     show_rows(rows, list(rows[0]))
+    if calibration := account["calibration"]:
+        without, with_it = (calibration["figures"][name]["mixed recall@1"] for name in ("none", calibration["chosen"]))
+        told = f"recall@1 in mixed lists of the validation side {without:.3f} without, {with_it:.3f} with it"
+        out.print(f"calibration: {escape(calibration['chosen'])}; {told}")
     metric = account["metric"]
     ended = "no better one since" if account["stopped"] == "patience" else "all of them"
-    out.print(f"best {metric['name']} of the validation side {metric['value']:.3f} at step {metric['step']} of {account['steps']}, {ended}")
+    when = f" at step {metric['step']} of {account['steps']}, {ended}" if account["steps"] else ""
+    out.print(f"best {metric['name']} of the validation side {metric['value']:.3f}{when}")
     out.print(f"{account['seconds']['total']:.1f} s in all; generation {account['generation']}; next:")
     out.print(f"sensorium embed BUCKET DATABASE --space {account['space']}", markup=False)

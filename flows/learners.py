@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import numpy as np
@@ -65,6 +66,21 @@ class Heads:
 
     def close(self) -> None:
         """Remove what was only needed for learning."""
+
+
+class Unmoved(Heads):
+    """Encoders that share a space already: nothing learns, and what is left of an alignment is the calibration and its figures."""
+
+    def __init__(self, asked: AlignSettings, stored: PairVectors, parts: Split, dimension: int) -> None:
+        super().__init__(asked, stored, parts, dimension)
+        self.heads = make_heads(self.bases, dimension, "identity", 0, tuple(self.bases), asked.seed)
+
+    def train(
+        self, side: Examples, options: Options, folder: Path, validate: Callable[[], Mapping[str, float]], note: Callable[[Step], None]
+    ) -> History:
+        """No step; the validation side is measured once."""
+        began, metrics = monotonic(), validate()
+        return History([], [{"step": 0, **metrics}], 0, metrics[options.metric], "steps", 0, monotonic() - began)
 
 
 class Towers(Heads):

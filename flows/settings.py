@@ -150,8 +150,9 @@ class AlignSettings(_Frozen):
     )
     train: str = Field(
         "heads",
-        pattern=r"^(heads|all|scratch|last:[0-9]+)$",
-        description="heads; or the encoders, too: their last:N blocks, all of them, or scratch: all from random weights.",
+        pattern=r"^(heads|all|scratch|none|last:[0-9]+)$",
+        description="heads; or the encoders, too: their last:N blocks, all of them, or scratch: all from random weights; or none: a space "
+        "that exists is calibrated alone.",
     )
     loss: Literal["info-nce", "multi-positive", "sigmoid"] = Field("info-nce", description="What training minimises.")
     weights: dict[str, float] = Field(

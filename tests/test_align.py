@@ -19,9 +19,9 @@ from pair_world import STRANGERS, world, write_pairs
 from safetensors.torch import load_file
 
 from encoders import registry
-from encoders.align import space_folder
+from encoders.align import heads, space_folder
 from encoders.errors import EncoderError
-from encoders.spaces import load_space
+from encoders.spaces import load_encoders, load_space
 from encoders.stacking import alone
 from encoders.weights import locate
 from flows.align_direct import align_direct
@@ -266,6 +266,28 @@ def test_what_cannot_be_asked_is_refused_before_any_work(bucket, tmp_path, chang
     with pytest.raises(error, match=message):
         open_alignment(asked(bucket, tmp_path, **change))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_space_that_exists_is_calibrated_without_training(bucket, tmp_path):
+    account = align(bucket, tmp_path, space="miniature", train="none")
+    assert (account["steps"], account["loss"], account["dimension"]) == (0, None, 128)
+    figures = account["calibration"]["figures"]
+    none, chosen = figures["none"], figures[account["calibration"]["chosen"]]
+    assert chosen["mixed recall@1"] > none["mixed recall@1"] + 0.05
+    space = load_space(account["space"])
+    for modality in ("text", "image"):
+        head = heads.load(tmp_path / "new" / f"{modality}.safetensors")
+        assert head.form.kind == "identity"
+        assert head.center is not None
+        assert space.encoders[modality].base == load_encoders("miniature")[modality]
+    assert align(bucket, tmp_path, space="miniature", train="none") == account, "the same asked again is done already"
+
+
+def test_without_training_strangers_are_refused_and_so_is_nothing_to_do(bucket, tmp_path):
+    with pytest.raises(SettingsError, match="text: 256, image: 128 numbers, and share no space yet; train heads"):
+        open_alignment(asked(bucket, tmp_path, train="none"))
+    with pytest.raises(SettingsError, match="leaves nothing to do"):
+        open_alignment(asked(bucket, tmp_path, space="miniature", train="none", calibrate=False))
 
 
 def test_a_column_without_encoder_and_a_space_with_heads_are_refused(bucket, aligned, tmp_path):

@@ -151,6 +151,16 @@ def test_a_bridge_behind_a_head_is_one_head(kind: Any) -> None:
     np.testing.assert_allclose(mapped(bridge.behind(inner, outer), rows), mapped(outer, mapped(inner, rows)), atol=1e-5)
 
 
+@pytest.mark.parametrize("projected", [False, True])
+def test_a_bridge_behind_a_calibration_is_one_head(projected: bool) -> None:
+    projection = torch.randn(30, 30) if projected else None
+    inner = Head("identity", 30, 30).calibrated(0.1 * torch.randn(30), projection)
+    a, b = World().sides(memory=False, n=300)
+    outer = bridge.build(a, b)
+    rows = unit(RNG.standard_normal((20, 30)))
+    np.testing.assert_allclose(mapped(bridge.behind(inner, outer), rows), mapped(outer, mapped(inner, rows)), atol=1e-5)
+
+
 def test_a_bridge_behind_a_head_that_cannot_be_one_head_is_refused() -> None:
     a, b = World().sides(memory=False, n=50)
     outer, plain = bridge.build(a, b), Head("linear", 16, 30)

@@ -21,15 +21,16 @@ import torch
 from batch import vectors
 from embedding_server import EmbeddingServer, embedding_server
 from fixed_weights import media
+from safetensors.torch import save
 from tiny_registry import TINY
 
 from encoders import hardware, headed, registry
-from encoders.align import head_file, heads
+from encoders.align import head_file, head_numpy, heads
 from encoders.align.heads import Head
 from encoders.context import fitted
 from encoders.errors import EncoderError
 from encoders.pretrained import Pretrained
-from encoders.spaces import load_space
+from encoders.spaces import load_encoders, load_space
 from encoders.spec import Space, Spec
 from encoders.stacking import alone
 
@@ -66,6 +67,39 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Spec:
 def server() -> Iterator[EmbeddingServer]:
     with embedding_server() as running:
         yield running
+
+
+@pytest.mark.parametrize("kind", ["linear", "identity"])
+@pytest.mark.parametrize("calibrated", ["", "center", "center and projection"])
+def test_a_head_without_mlp_gives_in_numpy_what_it_gives_in_torch(kind: str, calibrated: str, tmp_path: Path):
+    torch.manual_seed(6)
+    size = 20 if kind == "identity" else 12
+    head = Head(kind, 20, size)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    if calibrated:
+        head = head.calibrated(torch.randn(size), torch.randn(size, size) if "projection" in calibrated else None)
+    heads.save(head, tmp_path / "head.safetensors")
+    rows = torch.nn.functional.normalize(torch.randn(30, 20), dim=1)
+    with torch.no_grad():
+        expected = head(rows).numpy()
+    found = head_numpy.from_file(head_file.read(tmp_path / "head.safetensors"))(rows.numpy())
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_a_file_whose_tensors_are_not_those_of_its_kind_is_refused(tmp_path: Path):
+    path = tmp_path / "head.safetensors"
+    for tensors in (
+        {"straight.weight": torch.zeros(12, 20)},
+        {"straight.weight": torch.zeros(12, 19), "straight.bias": torch.zeros(12)},
+        {"straight.weight": torch.zeros(12, 20), "straight.bias": torch.zeros(12), "projection": torch.eye(12)},
+        {"straight.weight": torch.zeros(12, 20), "straight.bias": torch.zeros(12), "more": torch.eye(12)},
+    ):
+        path.write_bytes(save(tensors, head_file.metadata(head_file.Form("linear", 20, 12), "")))
+        with pytest.raises(EncoderError, match="do not fit the head that its metadata describes"):
+            head_numpy.from_file(head_file.read(path))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -170,13 +204,13 @@ def test_dtypes_are_compared_behind_the_head(tmp_path: Path, monkeypatch: pytest
     assert (plain.dtype, centred.dtype) == ("bfloat16", "float32")
 
 
-def test_the_generation_of_the_miniature_is_what_it_was_before_there_were_heads():
+def test_the_generation_of_a_space_without_heads_is_what_it_was_before_there_were_heads():
     """By the rule as it was: SHA-256 over the sorted, compact JSON of what decides the vectors, and over those of all encoders."""
 
     def digest(values: Any) -> str:
         return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()[:16]
 
-    space = load_space("miniature")
+    space = Space("miniature", load_encoders("miniature"))
     decide = ("encoder", "modality", "dimension", "inputs", "digest", "preprocessing", "pooling")
     fingerprints = {modality: digest({name: getattr(spec, name) for name in decide}) for modality, spec in space.encoders.items()}
     assert space.generation == digest(fingerprints)
@@ -280,6 +314,16 @@ def test_the_head_of_a_section_is_a_text_and_lies_beside_the_file(tmp_path: Path
     assert load_space("inner/space.toml").encoders["image"].head["weights"] == str(tmp_path / "head.safetensors")
 
 
+def test_a_head_of_the_identity_alone_is_a_calibration(tmp_path: Path, vit: Spec):
+    def only_calibrates(head: Head) -> bool:
+        heads.save(head, tmp_path / "head.safetensors")
+        return headed.only_calibrates(headed.spec_of(vit, str(tmp_path / "head.safetensors")))
+
+    assert only_calibrates(Head("identity", 32, 32).calibrated(torch.ones(32)))
+    assert not only_calibrates(Head("linear", 32, 32).calibrated(torch.ones(32)))
+    assert not headed.only_calibrates(vit)
+
+
 def test_a_space_with_heads_is_read_and_its_media_prepared_without_torch(tmp_path: Path, vit: Spec):
     head_over(vit, tmp_path)
     (tmp_path / "space.toml").write_text(f'name = "x"\n[image]\nencoder = "vit"\nweights = "{vit.weights}"\nhead = "head.safetensors"\n')
@@ -287,7 +331,7 @@ def test_a_space_with_heads_is_read_and_its_media_prepared_without_torch(tmp_pat
 import sys
 import numpy as np
 from encoders import registry
-from encoders.spaces import load_space
+from encoders.spaces import load_encoders, load_space
 encoder = registry.build(load_space({str(tmp_path / "space.toml")!r}).encoders["image"])
 encoder.check()
 encoder.prepare(np.zeros((50, 70, 3), np.uint8))

@@ -118,19 +118,31 @@ def behind(inner: Head, outer: Head) -> Head:
 
     Raises
     ------
-    EncoderError : there is no such head, for `outer` is no linear map without a bias, or `inner` is calibrated or a residual.
+    EncoderError : there is no such head, for `outer` is no linear map without a bias, or `inner` is a residual, or maps and calibrates.
     """
     linear = outer.straight
     plain = isinstance(linear, nn.Linear) and outer.form.kind == "linear" and not bool(linear.bias.any()) and outer.center is None
-    if not plain or inner.center is not None or inner.form.kind == "residual":
+    maps = inner.form.kind != "identity"
+    if not plain or (maps and inner.center is not None) or inner.form.kind == "residual":
         raise EncoderError(
             "this bridge cannot be put behind a head that is there already; that needs a linear bridge (ridge or procrustes) and a head "
             "that is linear or an mlp and not calibrated: bridge the spaces before they are aligned, or align with --no-calibrate"
         )
-    if inner.form.kind == "identity":
-        return outer
+    if not maps:
+        return _behind_calibration(inner, outer)
     joined = Head(inner.form.kind, inner.form.base_dimension, outer.form.dimension, inner.form.hidden)
     joined.load_state_dict({**joined.state_dict(), **inner.state_dict(), **_mapped_last(inner, outer)})
+    return joined.eval().requires_grad_(False)
+
+
+def _behind_calibration(inner: Head, outer: Head) -> Head:
+    """W ((x - c) P) is (W Pᵀ) x - W Pᵀ c, and lengths do not matter."""
+    if inner.center is None:
+        return outer
+    weight = outer.state_dict()["straight.weight"]
+    weight = weight if inner.projection is None else weight @ inner.projection.T
+    joined = Head("linear", weight.shape[1], weight.shape[0])
+    joined.load_state_dict({"straight.weight": weight, "straight.bias": -weight @ inner.center})
     return joined.eval().requires_grad_(False)
 
 
