@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +23,15 @@ from encoders.miniature.captions import LANGUAGES
 from encoders.miniature.draw import draw_picture, draw_sound
 from encoders.miniature.phrasing import phrase
 from encoders.miniature.scenes import Scene, Thing, audible_key, is_held, sample, visible_key
-from encoders.miniature.training import evaluation, material
+from encoders.miniature.training import calibrate, evaluation, material
 from encoders.miniature.training.meanings import facts_of_scene, facts_of_wording, fits, fits_by_ear
 from encoders.miniature.training.recipe import Recipe
 from encoders.miniature.training.towers import Miniature
 from encoders.miniature.training.train import TrainingError, factor, train_miniature
 from encoders.miniature.training.world import World, draw_world
 from encoders.miniature.wording import Mention, Wording, full
+from encoders.spaces import load_space
+from encoders.spec import Space
 
 TINY = Recipe(
     pairs=40, pairs_per_chunk=20, wordings=2, voices=2, skies=2, batch=16, steps=20, warm_up=4, cooling=6, checkpoint_every=5, help_steps=20
@@ -240,8 +243,10 @@ def test_a_run_can_be_made_longer_before_its_rate_falls_and_no_other_recipe_goes
             replace(TINY, **{name: 0})
 
 
-def test_the_weights_are_a_space_that_the_registry_loads(trained: Path):
-    embed = evaluation.shipped_way(trained / "weights")
+def test_the_weights_are_a_space_that_the_registry_loads(trained: Path, tmp_path: Path):
+    weights = Path(shutil.copytree(trained / "weights", tmp_path / "weights"))
+    calibrate.calibrate(weights, 1, count=60)
+    embed = evaluation.shipped_way(weights)
     rng = np.random.default_rng(0)
     scenes = [sample(rng, "B") for _ in range(3)]
     vectors = [
@@ -251,6 +256,19 @@ def test_the_weights_are_a_space_that_the_registry_loads(trained: Path):
     ]
     assert [v.shape for v in vectors] == [(2, 128), (3, 128), (3, 128)]
     assert registry.describe("ast", str(trained / "weights" / "audio")).pooling == "projection"
+
+
+def test_the_heads_that_ship_are_made_by_the_recipe_and_take_each_modalitys_mean_away():
+    home = Path(evaluation.__file__).parents[1]
+    seed = json.loads((home / "card.json").read_text())["recipe"]["seed"]
+    space = Space("miniature", calibrate.bases(home))
+    drawn = calibrate.vectors_of(space, calibrate.scenes_of(seed, 60, held=False), seed, varied=True)
+    for modality, vectors in drawn.vectors.items():
+        center = load_file(calibrate.place_of(home, modality))["center"].numpy()
+        # A mean of n unit vectors moves by less than 1 / sqrt(n) of one of many; a text stands for a scene in four wordings.
+        assert np.linalg.norm(center - vectors.mean(axis=0)) < 2 / np.sqrt(len(vectors) / 4 if modality == "text" else len(vectors))
+        assert np.linalg.norm(center) > 0.25
+    assert [spec.head["digest"] for spec in calibrate.specs(home).values()] == [s.head["digest"] for s in load_space("miniature")]
 
 
 # ---- evaluation

@@ -22,6 +22,8 @@ PICTURES = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP"}
 SOUNDS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 TEXTS = (".txt", ".md", ".html")
 VIDEOS = {".mp4": ("mp4", "libx264", "aac"), ".webm": ("webm", "libvpx", "libopus")}
+# With one quantiser for all: what x264's rate control looks ahead for (mbtree) now and then makes other bytes of the same pictures.
+OPTIONS = {"libx264": {"qp": "22"}}
 FRAME_RATE = 5
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -59,7 +61,7 @@ def video_bytes(pictures: Sequence[NDArray[np.uint8]], waves: Sequence[NDArray[n
     container, picture_codec, sound_codec = VIDEOS[suffix]
     file = io.BytesIO()
     with av.open(file, "w", format=container, options={"fflags": "+bitexact"}) as video:  # no time of day, no random numbers
-        picture: Any = video.add_stream(picture_codec, rate=FRAME_RATE)
+        picture: Any = video.add_stream(picture_codec, rate=FRAME_RATE, options=OPTIONS.get(picture_codec, {}))
         picture.height, picture.width = pictures[0].shape[:2]
         picture.pix_fmt, picture.codec_context.thread_count = "yuv420p", 1
         sound: Any = video.add_stream(sound_codec, rate=RATE, layout="mono")
