@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from encoders import registry
-from encoders.align import space_folder
+from encoders.align import heads, space_folder
 from encoders.align.towers import FAMILIES
 from encoders.spaces import Sections, anchored, load_encoders
 from encoders.spec import Modality, Spec
@@ -60,10 +60,15 @@ def _refuse_encoders(alignment: Alignment) -> None:
             f"{settings.space} has no encoder for {', '.join(dict.fromkeys(lacking))}, only for {', '.join(specs)}; add a section to its "
             f"TOML file, or name the columns to use with --columns"
         )
-    for modality in (m for m in pairs.modalities if specs[m].head):
-        raise SettingsError(f"space = {settings.space!r}: {modality} has a head already; give the space that was aligned, not its result")
     if settings.train == "none":
         _refuse_strangers(alignment)
+    for modality in (m for m in pairs.modalities if specs[m].head):
+        if settings.train != "none":
+            raise SettingsError(
+                f"space = {settings.space!r}: {modality} has a head already; give the space that was aligned, not its result"
+            )
+        if (head := heads.of(specs[modality])) and head.center is not None:
+            raise SettingsError(f"space = {settings.space!r}: {modality} is calibrated already; calibrate what it was made from")
     trained = [m for m in pairs.modalities if m not in settings.keep]
     for modality in trained if settings.train not in {"heads", "none"} else ():
         if specs[modality].encoder not in FAMILIES:

@@ -179,7 +179,6 @@ class Alignment:
         with self.timed("scoring"):
             scores = self._scores()
         kept: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.modalities or m in self.settings.keep)
-        heads = {m: head.cpu() for m, head in self.learner.heads.items() if head.form.kind != "identity" or head.center is not None}
         account = self._account(scores)
         card = {
             "asked": self.asked(),
@@ -189,7 +188,7 @@ class Alignment:
         }
         (self.folder / space_folder.SPACE).unlink(missing_ok=True)  # it is no whole space while its parts are replaced
         sections = self.learner.saved(self.folder, {m: self.sections[m] for m in kept})
-        space = space_folder.write(self.folder, self.settings.name, sections, heads, card)
+        space = space_folder.write(self.folder, self.settings.name, sections, self.learner.written(kept), card)
         self.learner.close()
         shutil.rmtree(self.folder / "training", ignore_errors=True)
         return {**account, "generation": space.generation}

@@ -20,7 +20,6 @@ from encoders.align.bridge import How, Side
 from encoders.align.heads import Head
 from encoders.spaces import Sections, anchored, load_space
 from encoders.spec import Modality, Space
-from encoders.weights import place
 from flows.settings import BridgeSettings, SettingsError
 from retrieval import ranking
 from storage import batches
@@ -169,13 +168,8 @@ def _sections(ends: _Ends) -> Sections:
 
 def _heads(ends: _Ends, head: Head) -> Mapping[Modality, Head]:
     """Those that A's encoders have, as they are; the bridge for B's, behind those that they have."""
-    heads = {modality: found for modality in ends.a.encoders if (found := _own(ends.a, modality)) is not None}
+    heads = {modality: found for modality in ends.a.encoders if (found := head_files.of(ends.a.encoders[modality])) is not None}
     for modality in ends.from_b:
-        own = _own(ends.b, modality)
+        own = head_files.of(ends.b.encoders[modality])
         heads[modality] = head if own is None else bridges.behind(own, head)
     return heads
-
-
-def _own(space: Space, modality: Modality) -> Head | None:
-    about = space.encoders[modality].head
-    return head_files.load(place(about["weights"]), about["digest"]) if about else None

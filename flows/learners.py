@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -11,7 +11,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from encoders.align import heads as head_files
 from encoders.align.frozen import FrozenVectors, OnVectors
+from encoders.align.heads import Head
 from encoders.align.objective import Objective
 from encoders.align.tower_folder import fresh_all, save_all
 from encoders.align.towers import HeadedTower, Tower, tower
@@ -60,6 +62,10 @@ class Heads:
         """Vectors in the new space, as learned so far."""
         return FrozenVectors(headed(self.heads, examples.vectors), examples.ids)
 
+    def written(self, kept: Collection[Modality]) -> dict[Modality, Head]:
+        """The heads of the new space, of the modalities that it keeps; none where vectors stay as they are."""
+        return {m: head.cpu() for m, head in self.heads.items() if head.form.kind != "identity" or head.center is not None}
+
     def saved(self, folder: Path, sections: Sections) -> Sections:
         """The encoders' sections of the new space's TOML file; what they name stands in the folder then."""
         return sections
@@ -74,6 +80,19 @@ class Unmoved(Heads):
     def __init__(self, asked: AlignSettings, stored: PairVectors, parts: Split, dimension: int) -> None:
         super().__init__(asked, stored, parts, dimension)
         self.heads = make_heads(self.bases, dimension, "identity", 0, tuple(self.bases), asked.seed)
+
+    def written(self, kept: Collection[Modality]) -> dict[Modality, Head]:
+        """As of heads; a head that an encoder has already, as in a bridged space, gets the calibration."""
+        found = super().written(kept)
+        for modality in kept:
+            if own := head_files.of(self.stored.specs[modality]):
+                learned = self.heads.get(modality)
+                found[modality] = own.calibrated(learned.center, learned.projection) if learned else own
+        return found
+
+    def saved(self, folder: Path, sections: Sections) -> Sections:
+        """As of heads."""
+        return {m: {key: value for key, value in section.items() if key != "head"} for m, section in sections.items()}
 
     def train(
         self, side: Examples, options: Options, folder: Path, validate: Callable[[], Mapping[str, float]], note: Callable[[Step], None]

@@ -283,6 +283,20 @@ def test_a_space_that_exists_is_calibrated_without_training(bucket, tmp_path):
     assert align(bucket, tmp_path, space="miniature", train="none") == account, "the same asked again is done already"
 
 
+def test_a_space_of_heads_is_calibrated_behind_them(bucket, tmp_path):
+    align(bucket, tmp_path, name="open", calibrate=False, head="linear")
+    space = tmp_path / "open/space.toml"
+    account = align(bucket, tmp_path, space=str(space), name="closed", train="none")
+    chosen = account["calibration"]["chosen"]
+    for modality, spec in load_space(account["space"]).encoders.items():
+        before, after = (load_file(tmp_path / name / f"{modality}.safetensors") for name in ("open", "closed"))
+        assert spec.base == load_space(str(space)).encoders[modality].base
+        assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+        assert set(after) - set(before) == {"none": set(), "center": {"center"}}.get(chosen, {"center", "projection"})
+    with pytest.raises(SettingsError, match="text is calibrated already"):
+        open_alignment(asked(bucket, tmp_path, space=account["space"], name="again", train="none"))
+
+
 def test_without_training_strangers_are_refused_and_so_is_nothing_to_do(bucket, tmp_path):
     with pytest.raises(SettingsError, match="text: 256, image: 128 numbers, and share no space yet; train heads"):
         open_alignment(asked(bucket, tmp_path, train="none"))

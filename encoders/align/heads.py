@@ -16,8 +16,10 @@ from encoders.align import head_file
 from encoders.align.head_file import KINDS, Form, HeadFile, Kind
 from encoders.errors import EncoderError
 from encoders.pooling import normalise
+from encoders.spec import Spec
+from encoders.weights import place
 
-__all__ = ["KINDS", "Form", "Head", "Kind", "from_file", "load", "save"]
+__all__ = ["KINDS", "Form", "Head", "Kind", "from_file", "load", "of", "save"]
 
 
 class Head(nn.Module):
@@ -155,6 +157,11 @@ def load(path: Path, digest: str = "") -> Head:
     EncoderError : there is no such file, it was cut off or changed, or it holds no head.
     """
     return from_file(head_file.read(path, digest))
+
+
+def of(spec: Spec) -> Head | None:
+    """The head that an encoder has, on the CPU, or None; errors are those of `load`."""
+    return load(place(spec.head["weights"]), spec.head["digest"]) if spec.head else None
 
 
 def from_file(file: HeadFile) -> Head:
