@@ -6,6 +6,7 @@ import math
 
 from encoders import weights
 from encoders.errors import EncoderError
+from encoders.headed import only_calibrates
 from encoders.spec import Space
 
 NAME = "logit_scale"  # its logarithm, beside the weights of CLIP's family
@@ -15,11 +16,11 @@ def learned_scale(space: Space) -> float | None:
     """The scale (inverse temperature) that the text encoder's checkpoint was trained with.
 
     `None` where there is none that fits a softmax: no text encoder, a checkpoint without one, one trained with a sigmoid (SigLIP), an
-    encoder with a head, which was trained with a scale of its own, or weights that are not here. The scale is right for the batches of that
+    encoder with a head that was trained, with a scale of its own, or weights that are not here. The scale is right for the batches of that
     training (Radford et al. 2021, section 2.3), so only roughly for a handful of classes.
     """
     text = space.encoders.get("text")
-    if text is None or not text.weights or any(spec.head for spec in space):
+    if text is None or not text.weights or any(spec.head and not only_calibrates(spec) for spec in space):
         return None
     try:
         folder = weights.locate(text.weights, text.revision) if weights.is_here(text.weights, text.revision) else None

@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,20 @@ def load_space(name_or_path: str) -> Space:
         raise EncoderError(f"{path}: {problem}") from problem
 
 
-def load_encoders(name_or_path: str) -> dict[Modality, Spec]:
+def load_encoders(name_or_path: str, keep: Collection[Modality] = ()) -> dict[Modality, Spec]:
     """The encoders of a space's TOML file, which may be strangers of different dimensions: what alignment starts from.
 
-    A head that only calibrates is left out, for an aligned space gets a calibration of its own. Parameters and errors are those of
-    `load_space`.
+    A head that only calibrates is left out, for an aligned space gets a calibration of its own; not so of the modalities in `keep`, whose
+    vectors stay what they are. Other parameters and errors are those of `load_space`.
     """
     path = _find(name_or_path)
     specs = _described(path, _read(path)[1])
-    return {modality: spec.base if headed.only_calibrates(spec) else spec for modality, spec in specs.items()}
+    return {m: spec.base if m not in keep and headed.only_calibrates(spec) else spec for m, spec in specs.items()}
+
+
+def without_heads(sections: Sections, but: Collection[Modality] = ()) -> Sections:
+    """The sections of the encoders beneath the heads; those in `but` as they are."""
+    return {m: {key: value for key, value in section.items() if key != "head" or m in but} for m, section in sections.items()}
 
 
 def anchored(name_or_path: str) -> Sections:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from encoders import registry
 from encoders.align import heads, space_folder
 from encoders.align.towers import FAMILIES
-from encoders.spaces import Sections, anchored, load_encoders
-from encoders.spec import Modality, Spec
+from encoders.spaces import anchored, load_encoders, without_heads
 from flows import secret_blocks
 from flows.alignment import Alignment
 from flows.pair_vectors import PairVectors
@@ -27,8 +25,8 @@ def open_alignment(settings: AlignSettings) -> Alignment:
     Raises SettingsError, EncoderError, PairsError, SourceError or RefusedError, each one clear message.
     """
     secret_blocks.install()
-    specs = load_encoders(settings.space)
-    sections = _of(specs, anchored(settings.space))
+    specs = load_encoders(settings.space, settings.keep)
+    sections = without_heads(anchored(settings.space), [m for m, spec in specs.items() if spec.head])
     pairs, digest, source = _pairs(settings)
     folder = Path(settings.out).expanduser() / settings.name
     alignment = Alignment(settings, sections, PairVectors(settings, folder, specs, pairs, source), digest)
@@ -39,11 +37,6 @@ def open_alignment(settings: AlignSettings) -> Alignment:
     if (alignment.folder / space_folder.SPACE).exists() and not settings.replace:
         _refuse_another(alignment)
     return alignment
-
-
-def _of(specs: Mapping[Modality, Spec], sections: Sections) -> Sections:
-    """The sections of encoders, without a head where the encoder has none."""
-    return {m: {key: value for key, value in section.items() if key != "head" or specs[m].head} for m, section in sections.items()}
 
 
 def _pairs(settings: AlignSettings) -> tuple[Pairs, str, Source]:
@@ -62,7 +55,7 @@ def _refuse_encoders(alignment: Alignment) -> None:
         )
     if settings.train == "none":
         _refuse_strangers(alignment)
-    for modality in (m for m in pairs.modalities if specs[m].head):
+    for modality in (m for m in pairs.modalities if specs[m].head and m not in settings.keep):
         if settings.train != "none":
             raise SettingsError(
                 f"space = {settings.space!r}: {modality} has a head already; give the space that was aligned, not its result"

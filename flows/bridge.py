@@ -18,7 +18,7 @@ from encoders.align import heads as head_files
 from encoders.align import space_folder
 from encoders.align.bridge import How, Side
 from encoders.align.heads import Head
-from encoders.spaces import Sections, anchored, load_space
+from encoders.spaces import Sections, anchored, load_space, without_heads
 from encoders.spec import Modality, Space
 from flows.settings import BridgeSettings, SettingsError
 from retrieval import ranking
@@ -163,7 +163,7 @@ def _judged(head: Head, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
 def _sections(ends: _Ends) -> Sections:
     sections: Sections = {modality: ends.sections_a[modality] for modality in ends.a.encoders}
     sections |= {modality: ends.sections_b[modality] for modality in ends.from_b}
-    return {modality: {key: value for key, value in section.items() if key != "head"} for modality, section in sections.items()}
+    return without_heads(sections)
 
 
 def _heads(ends: _Ends, head: Head) -> Mapping[Modality, Head]:

@@ -19,7 +19,7 @@ from encoders.align.tower_folder import fresh_all, save_all
 from encoders.align.towers import HeadedTower, Tower, tower
 from encoders.align.training import History, Options, Step, train
 from encoders.pooling import normalise
-from encoders.spaces import Sections
+from encoders.spaces import Sections, without_heads
 from encoders.spec import Modality
 from flows.pair_inputs import prepared_inputs
 from flows.pair_vectors import PairVectors
@@ -87,12 +87,13 @@ class Unmoved(Heads):
         for modality in kept:
             if own := head_files.of(self.stored.specs[modality]):
                 learned = self.heads.get(modality)
-                found[modality] = own.calibrated(learned.center, learned.projection) if learned else own
+                moved = learned is not None and learned.center is not None
+                found[modality] = own.calibrated(learned.center, learned.projection) if learned and moved else own
         return found
 
     def saved(self, folder: Path, sections: Sections) -> Sections:
         """As of heads."""
-        return {m: {key: value for key, value in section.items() if key != "head"} for m, section in sections.items()}
+        return without_heads(sections)
 
     def train(
         self, side: Examples, options: Options, folder: Path, validate: Callable[[], Mapping[str, float]], note: Callable[[Step], None]

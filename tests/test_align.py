@@ -198,8 +198,15 @@ def test_what_is_kept_stays_as_it_is(bucket, again):
     assert account["dimension"] == 128
     assert not (again / "new" / "image.safetensors").exists()
     space = load_space(account["space"])
-    assert space.encoders["image"].fingerprint == load_space("miniature").encoders["image"].fingerprint
+    assert space.encoders["image"].fingerprint == load_encoders("miniature")["image"].fingerprint
     assert space.encoders["text"].head
+
+
+def test_what_is_kept_keeps_its_calibration(bucket, tmp_path):
+    account = align(bucket, tmp_path, space="miniature", keep=("image",), steps=20)
+    made, shipped = load_space(account["space"]), load_space("miniature")
+    assert made.encoders["image"].fingerprint == shipped.encoders["image"].fingerprint
+    assert made.encoders["text"].base == shipped.encoders["text"].base != made.encoders["text"]
 
 
 def test_encoders_learn_too_and_are_saved_with_the_space(bucket, tmp_path, rows):

@@ -14,7 +14,8 @@ from encoders.align.frozen import FrozenVectors
 from encoders.align.heads import Head
 from encoders.errors import EncoderError
 from encoders.miniature import captions, draw, scenes
-from encoders.spaces import anchored, load_space
+from encoders.spaces import anchored, load_encoders, without_heads
+from encoders.spec import Space
 
 D, SHARED = 32, 6  # numbers of a vector, of which so many are told by every modality
 
@@ -190,7 +191,7 @@ def miniature() -> tuple[FrozenVectors, FrozenVectors]:
 
 
 def _scenes(seed: int, n: int) -> FrozenVectors:
-    rng, space = np.random.default_rng(seed), load_space("miniature")
+    rng, space = np.random.default_rng(seed), Space("miniature", load_encoders("miniature"))
     some = [scenes.sample(rng, "B", None) for _ in range(n)]
     media = {
         "text": [captions.full_caption(scene, language, rng) for language in captions.LANGUAGES for scene in some],
@@ -209,7 +210,9 @@ def test_mixed_lists_of_the_miniature_gain_and_a_space_with_the_remedy_is_writte
     assert chosen["mixed recall@1"] > none["mixed recall@1"] + 0.2
     assert chosen["mixed recall@10"] > none["mixed recall@10"]
     assert figures[choice.calibration.name]["alone recall@1"] > figures["none"]["alone recall@1"] - calibration.TOLERANCE - 1e-9
-    space = space_folder.write(tmp_path, "calibrated", anchored("miniature"), choice.calibration.alone(), {"calibration": figures})
+    sections = without_heads(anchored("miniature"))
+    space = space_folder.write(tmp_path, "calibrated", sections, choice.calibration.alone(), {"calibration": figures})
     caption = "a big red dog barking in the rain"
-    plain, after = (encoded(registry.build(s.encoders["text"], dtype="float32"), [caption]) for s in (load_space("miniature"), space))
+    text = space.encoders["text"]
+    plain, after = (encoded(registry.build(spec, dtype="float32"), [caption]) for spec in (text.base, text))
     np.testing.assert_allclose(after, choice.calibration.apply({"text": plain})["text"], atol=2e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from encoders import miniature
+from encoders import headed, miniature
+from encoders.align import heads
+from encoders.align.heads import Head
 from encoders.logit_scale import learned_scale
 from encoders.spaces import load_space
 from retrieval.classify import classes, cross_validation
@@ -211,11 +214,11 @@ def test_the_scale_that_a_space_was_trained_with_is_read_from_its_text_encoders_
     assert learned_scale(load_space("miniature")) == pytest.approx(math.exp(float(held)))
 
 
-def test_a_space_with_heads_or_without_texts_has_no_scale():
-    from dataclasses import replace
-
+def test_a_space_with_trained_heads_or_without_texts_has_no_scale(tmp_path):
     space = load_space("miniature")
-    headed = {m: replace(spec, head={"digest": "x"}) if m == "audio" else spec for m, spec in space.encoders.items()}
-    assert learned_scale(replace(space, encoders=headed)) is None
+    audio = space.encoders["audio"].base
+    heads.save(Head("linear", 128, 128), tmp_path / "head.safetensors")
+    trained = headed.spec_of(audio, str(tmp_path / "head.safetensors"))
+    assert learned_scale(replace(space, encoders={**space.encoders, "audio": trained})) is None
     assert learned_scale(replace(space, encoders={"image": space.encoders["image"]})) is None
     assert learned_scale(replace(space, encoders={"text": replace(space.encoders["text"], weights="/nowhere")})) is None

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from encoders.align import space_folder
 from encoders.align.heads import Head
 from encoders.errors import LimitError
-from encoders.spaces import sections_of
+from encoders.spaces import sections_of, without_heads
 from flows.cli import app
 from flows.score_run import open_score, score_table
 from flows.settings import ScoreSettings, SettingsError, load_score
@@ -265,7 +265,7 @@ def other(home):
     """The same bucket in a space whose pictures are turned at random, without one of the pictures, and with one that has changed."""
     head = Head("linear", 128, 128)
     torch.nn.init.normal_(head.straight.weight, generator=torch.Generator().manual_seed(1))
-    space_folder.write(home / "turned", "turned", sections_of("miniature"), {"image": head}, {})
+    space_folder.write(home / "turned", "turned", without_heads(sections_of("miniature")), {"image": head}, {})
     bucket = home / "other/bucket"
     shutil.copytree(home / "bucket", bucket)
     (bucket / "pictures/unpaired 3.png").unlink()
