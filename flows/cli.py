@@ -261,7 +261,7 @@ def demo(
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a small bucket, embed it, ask it three questions."""
+    """Make a small bucket, embed it, ask it some questions."""
     with refusing():
         from flows import demo as shown
 

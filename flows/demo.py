@@ -68,10 +68,10 @@ def _settings(bucket: Path, database: Path) -> EmbedSettings:
 
 
 def _ask(folder: Path, database: Path) -> Iterator[tuple[str, Sequence[Hit | Moment]]]:
-    """Words for sounds, pictures and moments of videos in English, words in Chinese, and a picture that is not in the bucket."""
+    """Words in English and Chinese among everything, words for moments of videos, and a picture that is not in the bucket."""
     searcher = Searcher(str(database))
-    for words, modality in QUESTIONS:
-        yield f"{words}  (among {modality})", searcher.search(words, keep=Filter(modality=modality), limit=SHOWN)
+    for words, _ in QUESTIONS:
+        yield f"{words}  (among everything)", searcher.search(words, per_object=True, limit=SHOWN)
     yield f"{MOMENT}  (moments of videos)", moments.find(searcher, MOMENT, keep=Filter(media=("video",)), limit=SHOWN)
     picture = query_picture(folder)
     for modality in ("image", "audio"):
