@@ -16,7 +16,6 @@ from encoders.miniature.captions import LANGUAGES
 from encoders.miniature.training import calibrate, evaluation
 from encoders.spaces import load_encoders
 from encoders.spec import Modality, Space
-from encoders.stacking import encoded
 
 QUERIES_SEED = 7  # of short queries and what they are asked among; the weights' own evaluation has another
 
@@ -58,7 +57,7 @@ class ShortQueries:
 
         def embed(modality: Modality, media: Any) -> NDArray[np.float32]:
             """Each once: a remedy is a map of the vectors."""
-            return encoded(encoders[modality], [encoders[modality].prepare(medium) for medium in media])
+            return calibrate.embedded(encoders[modality], media)
 
         self.pools = {name: evaluation.draw_pool(name, QUERIES_SEED) for name in evaluation.POOLS}
         self.vectors = {name: evaluation.vectors_of(pool, embed) for name, pool in self.pools.items()}

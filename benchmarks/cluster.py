@@ -10,10 +10,10 @@ from importlib.util import find_spec
 import numpy as np
 from PIL import Image
 
-from benchmarks.calibration import vectors_of
 from benchmarks.material import machine
 from encoders import registry
 from encoders.miniature import captions, draw, english, scenes
+from encoders.miniature.training.calibrate import embedded
 from encoders.miniature.scenes import Scene, Thing
 from encoders.spaces import load_space
 from encoders.spec import Encoder
@@ -60,13 +60,13 @@ def _clusters(encoders: dict, each: int) -> None:
     some = [_scene(rng, kind) for kind in scenes.SOUNDERS for _ in range(each)]
     kinds = np.array([scene.things[0].kind for scene in some])
     vectors = {
-        "image": vectors_of(encoders["image"], (draw.draw_picture(scene, 100 + k) for k, scene in enumerate(some))),
-        "audio": vectors_of(encoders["audio"], (draw.draw_sound(scene, 100 + k) for k, scene in enumerate(some))),
-        "text": vectors_of(encoders["text"], [captions.full_caption(scene, "en", rng) for scene in some]),
+        "image": embedded(encoders["image"], (draw.draw_picture(scene, 100 + k) for k, scene in enumerate(some))),
+        "audio": embedded(encoders["audio"], (draw.draw_sound(scene, 100 + k) for k, scene in enumerate(some))),
+        "text": embedded(encoders["text"], [captions.full_caption(scene, "en", rng) for scene in some]),
     }
     words = list(dict.fromkeys(word for kind in scenes.SOUNDERS for word in english.KINDS.get(kind, (kind,))))
     words += [*scenes.COLORS, *scenes.WEATHERS[1:], *scenes.SIZES, *scenes.SHAPES]
-    encoded = vectors_of(encoders["text"], words)
+    encoded = embedded(encoders["text"], words)
     print(
         f"\n{len(some)} scenes of {len(scenes.SOUNDERS)} kinds, each as picture, sound and English caption; {len(words)} words to name by"
     )
@@ -132,7 +132,7 @@ def _duplicates(encoder: Encoder, count: int) -> None:
     kinds |= {f"JPEG {quality}": [_saved(picture, quality) for picture in drawn] for quality in QUALITIES}
     kinds |= {f"scale {scale}": [_resized(picture, scale) for picture in drawn] for scale in SCALES}
     kinds |= {"another of the scene": [draw.draw_picture(scene, 900_000 + number, 192) for number, scene in enumerate(some)]}
-    vectors = {name: vectors_of(encoder, pictures) for name, pictures in kinds.items()}
+    vectors = {name: embedded(encoder, pictures) for name, pictures in kinds.items()}
     copies = [name for name in kinds if name not in ("original", "another of the scene")]
     print(f"\n{count} pictures, each saved again {len(copies)} ways and drawn anew once: cosine to the original, then pairs at a threshold")
     print("| changed | median cosine | lowest |\n|---|---|---|")

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,13 @@ def map_of(browser: Any, address: str) -> bytes:
     page = opened(browser, f"{address}/?q=a+white+cat+at+night", "#answers .card", DESK | {"viewport": {"width": 1280, "height": 820}})
     page.click("nav [data-name=map]")
     page.wait_for_selector("#map canvas")
-    page.focus("#map canvas")
-    for n in range(60):
-        page.keyboard.press(("ArrowRight", "ArrowDown", "ArrowRight", "ArrowUp")[n % 4])
-        if page.locator(".tip img").count():
+    page.wait_for_timeout(500)
+    area = page.locator("#map canvas").bounding_box()
+    for x, y in product(range(0, int(area["width"]), 9), range(0, int(area["height"]), 9)):
+        page.mouse.move(area["x"] + x, area["y"] + y)
+        if page.locator(".tip img").count() and "white-cat" in page.inner_text(".tip"):
             break
     page.wait_for_timeout(1_500)
-    page.evaluate("document.activeElement.blur()")
     return drawn(page)
 
 

@@ -74,9 +74,9 @@ def vectors_of(space: Space, scenes: list[Scene], seed: int, varied: bool = Fals
     seeds = (seed * 1_000_003 + np.arange(len(scenes))).tolist()
     encoders = {modality: registry.build(spec, dtype="float32") for modality, spec in space.encoders.items()}
     vectors: dict[Modality, NDArray[np.float32]] = {
-        "text": _encoded(encoders["text"], texts),
-        "image": _encoded(encoders["image"], (draw_picture(scene, number) for scene, number in zip(scenes, seeds, strict=True))),
-        "audio": _encoded(encoders["audio"], (draw_sound(scenes[number], seeds[number]) for number in heard)),
+        "text": embedded(encoders["text"], texts),
+        "image": embedded(encoders["image"], (draw_picture(scene, number) for scene, number in zip(scenes, seeds, strict=True))),
+        "audio": embedded(encoders["audio"], (draw_sound(scenes[number], seeds[number]) for number in heard)),
     }
     sounds = np.full(len(scenes), -1)
     sounds[heard] = np.arange(len(heard))
@@ -85,5 +85,6 @@ def vectors_of(space: Space, scenes: list[Scene], seed: int, varied: bool = Fals
     return FrozenVectors(vectors, {**ids, "audio": np.tile(sounds, times)})
 
 
-def _encoded(encoder: Encoder, media: Iterable[Any]) -> NDArray[np.float32]:
+def embedded(encoder: Encoder, media: Iterable[Any]) -> NDArray[np.float32]:
+    """Vectors (n, d) of media, which need not be in memory together."""
     return encoded(encoder, [encoder.prepare(medium) for medium in media])

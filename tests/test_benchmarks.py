@@ -1,0 +1,20 @@
+"""Every benchmark can be imported: what it takes from the project is still there."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("[a-z]*.py")))
+def test_a_benchmark_is_imported(name):
+    try:
+        importlib.import_module(f"benchmarks.{name}")
+    except ModuleNotFoundError as missing:
+        if missing.name != "matplotlib":  # of the extra "guide"
+            raise
+        pytest.skip("needs the extra guide")
