@@ -13,8 +13,8 @@ from PIL import Image
 from benchmarks.material import machine
 from encoders import registry
 from encoders.miniature import captions, draw, english, scenes
-from encoders.miniature.training.calibrate import embedded
 from encoders.miniature.scenes import Scene, Thing
+from encoders.miniature.training.calibrate import embedded
 from encoders.spaces import load_space
 from encoders.spec import Encoder
 from retrieval.cluster.cluster_names import nearest_words

@@ -1,8 +1,8 @@
 """Pages of docs/, done: `python -m benchmarks.pages docs/answers.md …` types their commands and writes what they print into them.
 
-In the folder of `demo/`, which `make demo` makes. Of a page's blocks in its order: one that begins with a dollar is run, command by command,
-and gets what they print now; one called "python run" is run; any other with a name beside its language is written to a file of that name.
-Answers, recommendations and classes have such pages; docs/search.md, lancedb.md and cluster.md have commands of their own.
+In the folder of `demo/`, which `make demo` makes. Of a page's blocks in its order: one that begins with a dollar is run, command by
+command, and gets what they print now; one called "python run" is run; any other with a name beside its language is written to a file of
+that name. Answers, recommendations and classes have such pages; docs/search.md, lancedb.md and cluster.md have commands of their own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def done(block: re.Match[str]) -> str:
     if content.startswith("$ "):
         return f"```{language}\n{''.join(map(typed, COMMAND.findall(content)))}```"
     if (language, name) == ("python", "run"):
-        exec(compile(content, "page", "exec"), {})  # noqa: S102 - a page of our own
+        exec(compile(content, "page", "exec"), {})
     elif name:
         (ROOT / name).write_text(content, encoding="utf-8")
     return block.group()
