@@ -209,6 +209,19 @@ def test_what_is_kept_keeps_its_calibration(bucket, tmp_path):
     assert made.encoders["text"].base == shipped.encoders["text"].base != made.encoders["text"]
 
 
+def test_what_is_kept_keeps_its_trained_head(bucket, aligned, tmp_path):
+    """A new text encoder comes into a space that was aligned before: tables of its pictures stay good."""
+    pictures = load_space(str(aligned[0] / "space.toml")).encoders["image"]
+    sections = (
+        (aligned[0] / "space.toml").read_text().split("[image]")[1].replace('"image.safetensors"', f'"{aligned[0]}/image.safetensors"')
+    )
+    toml = tmp_path / "newcomer.toml"
+    toml.write_text(f'name = "newcomer"\n[text]\nencoder = "bag-of-words"\ndimension = 200\n[image]{sections}')
+    made = load_space(align(bucket, tmp_path, space=str(toml), keep=("image",), steps=20)["space"])
+    assert made.encoders["image"].fingerprint == pictures.fingerprint
+    assert made.encoders["text"].dimension == pictures.dimension
+
+
 def test_encoders_learn_too_and_are_saved_with_the_space(bucket, tmp_path, rows):
     (bucket / "halves.toml").write_text("\n".join(HALVES))
     write_pairs(bucket / "renamed.jsonl", [row | {"text": " ".join(word[::-1] for word in row["text"].split())} for row in rows])
