@@ -24,7 +24,8 @@ from retrieval.query import QueryError, Searcher
 from retrieval.query_texts import embed_texts
 from retrieval.ranking import Figure
 from retrieval.score import scoring, thresholds
-from retrieval.score.scoring import MIXED, Score, Scored
+from retrieval.score.questions import MIXED, Scored
+from retrieval.score.scoring import Score
 from retrieval.score.thresholds import Outcome, Threshold
 from storage import quarantine, runs, table
 from storage.errors import StorageError

@@ -1,42 +1,26 @@
-"""How well a table answers pairs that are known: every direction, mixed lists, the shape of the space; one table, or two side by side.
-
-A query is a distinct text or the content of a medium. Its right answers are all candidates with a content that stands beside it in a pair,
-copies under other names included. An object of several segments scores by its best segment, on whichever side it stands.
-"""
+"""How well a table answers pairs that are known: every direction, mixed lists, the shape of the space; one table, or two side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from encoders.spec import MODALITIES
 from retrieval import ranking
-from retrieval.candidates import Candidates
 from retrieval.filters import Filter
-from retrieval.query import Searcher
 from retrieval.ranking import Figure
 from retrieval.score import geometry
+from retrieval.score.questions import MIXED, Chosen, Question, Scored, chosen_of, linked, question_of, questions_of
 
-MIXED = "text>all"
 INDEX_QUERIES = 500  # asked of an index, one by one; more would make an hour of what takes a minute
 SHAPE_ROWS = 5_000  # of a modality, from which the shape of the space is told: uniformity takes all pairs of them
 SEVERAL = 10  # segments asked of an index for each object wanted, where objects have several
 
 Figures = Mapping[str, Figure]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A table to be scored: its objects, and the pairs' texts as its space encodes queries; both sorted alike in any table."""
-
-    searcher: Searcher
-    held: Candidates
-    texts: Candidates
 
 
 @dataclass(frozen=True)
@@ -103,38 +87,6 @@ class Score:
     shape: Shape
 
 
-class Chosen(NamedTuple):
-    """Some of a table's objects or texts, by their ascending places."""
-
-    held: Candidates
-    places: np.ndarray
-
-    def contents(self) -> pl.DataFrame:
-        """place (among the chosen), content, medium, uri."""
-        objects = self.held.objects[self.places].select("uri", "medium", content="content_hash")
-        return objects.with_row_index("place").with_columns(pl.col("place").cast(pl.Int64))
-
-
-class Question(NamedTuple):
-    """Queries, candidates and which answers which, as places among them; query and candidate pairs are sorted."""
-
-    queries: Chosen
-    candidates: Chosen
-    right: np.ndarray
-
-    def positions(self) -> np.ndarray:
-        """As `ranking.positions`."""
-        queries, query_of = self.queries.held.of(self.queries.places)
-        candidates, candidate_of = self.candidates.held.of(self.candidates.places)
-        return ranking.positions(queries, candidates, self.right, query_of=query_of, candidate_of=candidate_of)
-
-    def nearest(self) -> np.ndarray:
-        """As `ranking.nearest`."""
-        queries, query_of = self.queries.held.of(self.queries.places)
-        candidates, candidate_of = self.candidates.held.of(self.candidates.places)
-        return ranking.nearest(queries, candidates, query_of=query_of, candidate_of=candidate_of)
-
-
 def score(
     pairs: pl.DataFrame, table: Scored, against: Scored | None = None, *, among_pairs: bool = False, seed: int = 0
 ) -> tuple[Score, Score | None, Mapping[str, Figures]]:
@@ -149,12 +101,12 @@ def score(
     seed : of the bootstrap, and of what is drawn for the index and the shape.
     """
     modalities = [m for m in MODALITIES if f"{m}_content" in pairs.columns]
-    mine, theirs = _chosen(pairs, modalities, table, against, among_pairs)
+    mine, theirs = chosen_of(pairs, modalities, table, against, among_pairs)
     scores, positions = [], []
     for scored, chosen in ((table, mine), (against, theirs)):
         if scored is None:
             continue
-        questions = _questions(pairs, chosen)
+        questions = questions_of(pairs, chosen)
         found = {name: question.positions() for name, question in questions.items()}
         directions = {
             name: _direction(question, found[name], _index(scored, name, question, found[name], seed), seed)
@@ -168,83 +120,6 @@ def score(
         return scores[0], None, {}
     both = [name for name in positions[0] if name in positions[1]]
     return scores[0], scores[1], {name: ranking.differences(positions[1][name], positions[0][name], seed=seed) for name in both}
-
-
-def _chosen(
-    pairs: pl.DataFrame, modalities: Sequence[str], table: Scored, against: Scored | None, among_pairs: bool
-) -> tuple[dict[str, Chosen], dict[str, Chosen]]:
-    """For each modality, and for mixed lists, the objects or texts that take part, of the table and of the other one."""
-    wanted = {m: pairs.get_column(f"{m}_content").drop_nulls().unique() for m in modalities}
-    own = pl.concat([pl.Series([], dtype=pl.String), *wanted.values()])
-    mine: dict[str, Chosen] = {}
-    theirs: dict[str, Chosen] = {}
-    for name in (*modalities, MIXED):
-        chosen = [_of(scored, name, wanted, own if among_pairs else None) for scored in (table, against) if scored is not None]
-        # A space that reads no text is asked nothing of all media, and must not narrow what the other one is asked.
-        if against is not None and len(chosen[1].places) and (name != MIXED or "text" in theirs):
-            chosen = _common(*chosen)
-            theirs[name] = chosen[1]
-        mine[name] = chosen[0]
-    return mine, theirs
-
-
-def _of(scored: Scored, name: str, wanted: Mapping[str, pl.Series], only: pl.Series | None) -> Chosen:
-    held = scored.texts if name == "text" else scored.held
-    objects = held.objects.with_row_index("place")
-    if name == MIXED:  # a text of the pairs that is an object, too, is the query itself: neither right nor wrong
-        asked = wanted.get("text", pl.Series([], dtype=pl.String))
-        objects = objects.filter(~((pl.col("medium") == "text") & pl.col("content_hash").is_in(asked.implode())))
-    else:
-        objects = objects.filter(pl.col("medium") == name)
-    if only is not None:
-        objects = objects.filter(pl.col("content_hash").is_in(only.implode()))
-    return Chosen(held, objects.get_column("place").to_numpy().astype(np.int64))
-
-
-def _common(one: Chosen, two: Chosen) -> list[Chosen]:
-    key = ["uri", "content", "medium"]
-    left, right = one.contents(), two.contents()
-    return [
-        Chosen(chosen.held, chosen.places[mine.join(other, on=key, how="semi", maintain_order="left").get_column("place").to_numpy()])
-        for chosen, mine, other in ((one, left, right), (two, right, left))
-    ]
-
-
-def _questions(pairs: pl.DataFrame, chosen: Mapping[str, Chosen]) -> dict[str, Question]:
-    """A question for each direction of each pair of modalities that has an answer, and for mixed lists."""
-    modalities = [m for m in chosen if m != MIXED]
-    asked: dict[str, Question] = {}
-    for a, b in permutations(modalities, 2):
-        linked = _linked(pairs, a, b)
-        question = _question(linked, chosen[a], chosen[b])
-        if question is not None:
-            asked[f"{a}>{b}"] = question
-    media = [m for m in modalities if m != "text"]
-    if "text" in chosen and MIXED in chosen and media and chosen[MIXED].contents().get_column("medium").n_unique() > 1:
-        linked = pl.concat([_linked(pairs, "text", m) for m in media]).unique()
-        question = _question(linked, chosen["text"], chosen[MIXED])
-        if question is not None:
-            asked[MIXED] = question
-    return asked
-
-
-def _linked(pairs: pl.DataFrame, a: str, b: str) -> pl.DataFrame:
-    return pairs.select(asked=f"{a}_content", answer=f"{b}_content").drop_nulls().unique()
-
-
-def _question(linked: pl.DataFrame, asking: Chosen, answering: Chosen) -> Question | None:
-    answers = linked.join(answering.contents().select("place", answer="content"), on="answer")
-    askers = asking.contents().select("place", asked="content").unique("asked", keep="first", maintain_order=True)
-    askers = askers.join(answers, on="asked", how="semi", maintain_order="left").with_row_index("query")
-    if askers.is_empty():
-        return None
-    right = (
-        answers.join(askers.select("query", "asked"), on="asked")
-        .select(pl.col("query").cast(pl.Int64), "place")
-        .unique()
-        .sort("query", "place")
-    )
-    return Question(Chosen(asking.held, asking.places[askers.get_column("place").to_numpy()]), answering, right.to_numpy())
 
 
 def _direction(question: Question, positions: np.ndarray, index: ThroughIndex | None, seed: int) -> Direction:
@@ -331,7 +206,7 @@ def _shape(pairs: pl.DataFrame, chosen: Mapping[str, Chosen], seed: int) -> Shap
     for a, b in permutations(rows, 2):
         if MODALITIES.index(a) > MODALITIES.index(b):
             continue
-        question = _question(_linked(pairs, a, b), chosen[a], chosen[b])
+        question = question_of(linked(pairs, a, b), chosen[a], chosen[b])
         gap[f"{a}-{b}"] = geometry.modality_gap(rows[a], rows[b])
         if question is not None:
             alignment[f"{a}-{b}"] = geometry.alignment(*_best_rows(question, rng))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from encoders.spec import MODALITIES
 from retrieval.query import QueryError
 from retrieval.ranking import METRICS
-from retrieval.score.scoring import MIXED, Score
+from retrieval.score.questions import MIXED
+from retrieval.score.scoring import Score
 
 _FORM = re.compile(r"\s*([a-z]+>[a-z]+)\s+([a-z0-9@]+)\s*>?=\s*([0-9.]+)\s*")
 
