@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from encoders import registry
+from encoders import headed, registry
 from encoders.errors import EncoderError
 from encoders.miniature.captions import LANGUAGES
 from encoders.miniature.draw import draw_picture, draw_sound
@@ -32,6 +32,7 @@ from encoders.miniature.training.world import World, draw_world
 from encoders.miniature.wording import Mention, Wording, full
 from encoders.spaces import load_space
 from encoders.spec import Space
+from flows.train_miniature import make
 
 TINY = Recipe(
     pairs=40, pairs_per_chunk=20, wordings=2, voices=2, skies=2, batch=16, steps=20, warm_up=4, cooling=6, checkpoint_every=5, help_steps=20
@@ -269,6 +270,17 @@ def test_the_heads_that_ship_are_made_by_the_recipe_and_take_each_modalitys_mean
         assert np.linalg.norm(center - vectors.mean(axis=0)) < 2 / np.sqrt(len(vectors) / 4 if modality == "text" else len(vectors))
         assert np.linalg.norm(center) > 0.25
     assert [spec.head["digest"] for spec in calibrate.specs(home).values()] == [s.head["digest"] for s in load_space("miniature")]
+
+
+@pytest.mark.slow
+def test_what_the_command_leaves_is_a_space_with_a_card(trained: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(trained, tmp_path / "work"))
+    told = make(folder, TINY, evaluated=False, quiet=True)
+    space = load_space(told["space"])
+    assert [spec.fingerprint for spec in space] == [spec.fingerprint for spec in calibrate.specs(folder / "weights").values()]
+    assert all(headed.only_calibrates(spec) for spec in space)
+    card = json.loads((folder / "weights/card.json").read_text())
+    assert card == {name: value for name, value in told.items() if name == "recipe"}
 
 
 # ---- evaluation

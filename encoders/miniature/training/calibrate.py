@@ -22,8 +22,10 @@ from encoders.miniature.captions import LANGUAGES, full_caption, varied_caption
 from encoders.miniature.draw import draw_picture, draw_sound
 from encoders.miniature.scenes import Scene, sample
 from encoders.miniature.synthesis import SAMPLES
+from encoders.spaces import SPACES
 from encoders.spec import Encoder, Modality, Space, Spec
 from encoders.stacking import encoded
+from encoders.weights import place
 
 HEADS = "heads"
 REMEDY = "center"
@@ -39,6 +41,14 @@ def calibrate(weights: Path, seed: int, count: int = SCENES) -> None:
     (weights / HEADS).mkdir(exist_ok=True)
     for modality, head in remedy.alone().items():
         head_files.save(head, place_of(weights, modality), base_of(space.encoders[modality]))
+
+
+def write_space(weights: Path) -> Path:
+    """The weights' space.toml: the one that ships, with places beside it."""
+    shipped = place(SPACES["miniature"]).read_text(encoding="utf-8")
+    path = weights / "space.toml"
+    path.write_text(shipped.replace("package:miniature/", ""), encoding="utf-8")
+    return path
 
 
 def specs(weights: Path) -> dict[Modality, Spec]:
