@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import pyarrow as pa
 import pytest
 from asked_table import DIMENSION, NOW, opened, row, texts, unit
-from lancedb.rerankers import RRFReranker
 
 from retrieval.filters import Filter
 from retrieval.query import Hit
@@ -74,14 +74,15 @@ def test_full_text_finds_what_vectors_miss_and_its_score_is_still_the_cosine(sea
         assert hit.score == pytest.approx(float(searcher.vectors_of(hit.uri)[0] @ vector), abs=2e-3)
 
 
-def test_fusion_is_by_reciprocal_ranks_as_lancedb_does_it():
+def test_fusion_is_by_the_sum_of_reciprocal_ranks_and_equal_ones_are_by_their_scores():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        one, two = (rng.permutation(30)[: rng.integers(0, 20)].tolist() for _ in range(2))
-        tables = [pa.table({"_rowid": pa.array(ids, pa.uint64())}) for ids in (one, two)]
-        expected = RRFReranker().rerank_hybrid("words", *tables)
-        told = hybrid.reciprocal_ranks([one, two])
-        assert told == pytest.approx(dict(zip(expected["_rowid"].to_pylist(), expected["_relevance_score"].to_pylist(), strict=True)))
+        scored = {place: float(rng.random()) for place in range(30)}
+        lists = [rng.permutation(30)[: rng.integers(0, 20)].tolist() for _ in range(2)]
+        sums = {place: sum(1 / (60 + each.index(place) + 1) for each in lists if place in each) for place in {*lists[0], *lists[1]}}
+        expected = sorted(sums, key=lambda place: (-round(sums[place], 8), -scored[place]))
+        made = hybrid.fused([[replace(hit("a", place), score=scored[place]) for place in each] for each in lists])
+        assert [found.segment for found in made] == expected
 
 
 def test_by_object_each_stands_once_where_the_best_of_its_segments_put_it():
