@@ -247,6 +247,18 @@ def test_a_phone_scrolls_only_up_and_down(visit):
     assert widths == [0] * 5
 
 
+def test_who_goes_on_while_the_whole_closes_is_not_called_back(visit):
+    page = visit("/?q=a+cat")
+    page.click(".card .main")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("ArrowRight")
+    later = "new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(document.activeElement.id), 50)))"
+    assert (
+        page.evaluate(f"(() => {{ document.querySelector('dialog').close(); document.querySelector('#q').focus(); return {later}; }})()")
+        == "q"
+    )
+
+
 def test_the_keyboard_is_enough(visit):
     page = visit()
     page.evaluate("document.activeElement.blur()")

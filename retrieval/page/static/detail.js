@@ -11,6 +11,7 @@ const dialog = byId("whole");
 const STAGES = { image: picture, audio: sound, video: film, text: reading };
 
 let shown = null;
+let opener = null;  // where the browser puts the focus back
 
 /** Show one of `items`; arrows turn to its neighbours. */
 export function open(item, items = [item]) {
@@ -18,7 +19,10 @@ export function open(item, items = [item]) {
   const stage = el("div", { class: "stage", data: { medium: item.medium } });
   stage.append(...STAGES[item.medium](item, stage));
   dialog.replaceChildren(stage, side(item));
-  if (!dialog.open) dialog.showModal();
+  if (!dialog.open) {
+    opener = document.activeElement;
+    dialog.showModal();
+  }
   dialog.querySelector(".solid").focus({ preventScroll: true });
 }
 
@@ -30,6 +34,8 @@ dialog.addEventListener("close", () => {
   const id = shown?.item.id;
   shown = null;
   dialog.replaceChildren();  // stops what plays
+  // This event comes a moment later than the closing: whoever has gone on by then is left alone.
+  if (document.activeElement !== opener && document.activeElement !== document.body) return;
   document.querySelector(`.card[data-id="${CSS.escape(id ?? "")}"] .main`)?.focus();
 });
 dialog.addEventListener("click", (event) => event.target === dialog && close());
