@@ -222,6 +222,7 @@ def test_what_is_kept_keeps_its_trained_head(bucket, aligned, tmp_path):
     assert made.encoders["text"].dimension == pictures.dimension
 
 
+@pytest.mark.slow
 def test_encoders_learn_too_and_are_saved_with_the_space(bucket, tmp_path, rows):
     (bucket / "halves.toml").write_text("\n".join(HALVES))
     write_pairs(bucket / "renamed.jsonl", [row | {"text": " ".join(word[::-1] for word in row["text"].split())} for row in rows])

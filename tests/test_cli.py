@@ -51,6 +51,7 @@ def test_embed_prints_one_account_with_exactly_the_documented_fields(account):
     assert [set(failure) for failure in account["failures"]] == [{"uri", "stage", "reason"}]
 
 
+@pytest.mark.slow
 def test_embed_without_prefect_settings_brings_its_own_server(home, account):
     done = sensorium("embed", home / "bucket", home / "lance", "--json")
     assert done.returncode == 0, done.stderr
@@ -97,6 +98,7 @@ def test_plan_tells_what_would_be_done_and_writes_nothing(home, tmp_path):
     assert not (tmp_path / "lance").exists()
 
 
+@pytest.mark.slow
 def test_quarantine_is_listed_retried_and_forgotten(home, account):
     [entry] = answer("quarantine", "list", home / "lance")
     assert {"uri", "etag", "stage", "reason", "error", "attempts", "first_failed", "last_failed", "generation"} <= set(entry)

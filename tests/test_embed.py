@@ -235,6 +235,7 @@ def test_odd_names_survive(tmp_path):
     assert (account.deleted, account.unchanged) == (5, 4)
 
 
+@pytest.mark.slow
 def test_the_rows_do_not_depend_on_workers_shards_or_batches(tmp_path):
     bucket = small_bucket(tmp_path / "bucket")
     (bucket / "sounds/long.wav").write_bytes(sound(3, seconds=20))

@@ -310,6 +310,7 @@ def test_there_are_a_hundred_short_queries_that_can_be_answered_and_an_oracle_an
     assert sum(query.modality == "audio" for query in queries) == 34
 
 
+@pytest.mark.slow
 def test_an_oracle_reaches_the_recalls_and_one_that_guesses_misses_every_target():
     rng = np.random.default_rng(0)
 

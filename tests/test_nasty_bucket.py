@@ -65,6 +65,7 @@ def many(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", ["scratch", "database"])
 def test_no_space_is_one_clear_refusal_and_the_next_run_succeeds(many, tiny_disk, tmp_path, full):
     places = {"database": str(tmp_path / "lance"), "scratch": str(tmp_path / "scratch")} | {full: str(tiny_disk / "x")}

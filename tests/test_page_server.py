@@ -483,6 +483,7 @@ def test_the_overview_tells_runs_and_quarantine_with_reasons(client, made):
     assert told["runs"][0]["state"] == "finished" and told["runs"][0]["quarantined"] == 2
 
 
+@pytest.mark.slow
 def test_a_later_run_is_followed(made, tmp_path, monkeypatch):
     from retrieval.page import library as libraries
 

@@ -146,6 +146,7 @@ def test_recall_through_an_index_is_that_of_comparing_names_with_a_search_of_eve
     assert 0.2 < measured["all"] < 0.95  # an index so coarse must miss some, or this test compares ones with ones
 
 
+@pytest.mark.slow
 def test_what_is_sure_is_below_what_other_questions_find_in_nineteen_of_twenty_draws(media: Table) -> None:
     index.build(media, index.RQ, IndexRules(partition=50, bits=1))
     settings = SearchSettings(nprobes=8, refine=4)

@@ -480,6 +480,7 @@ def sensorium(*arguments, **environment):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=os.environ | environment)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_json_and_its_exit_code_is_the_verdict(home):
     asked = ["score", home / "lance", "--pairs", home / "pairs.jsonl", "--source", home / "bucket", "--direct"]
     done = sensorium(*asked, "--at-least", "text>image mrr=0.3", "--json")

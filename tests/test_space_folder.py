@@ -103,6 +103,7 @@ def test_the_same_heads_are_the_same_generation_anywhere_and_others_are_another(
     assert load_space(str(tmp_path / "elsewhere/space.toml")).generation == inside.generation, "what lies inside moves along"
 
 
+@pytest.mark.slow
 def test_embed_and_search_work_over_two_strangers(home: Path):
     account = answer(home, "embed", home / "bucket", home / "lance", "--space", home / "aligned/space.toml", "--direct")
     assert (account["listed"], account["embedded"], account["quarantined"]) == (6, 6, 0)
