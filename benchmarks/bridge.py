@@ -38,10 +38,11 @@ import torch
 
 from encoders.align import bridge, towers
 from encoders.align.bridge import How, Side
-from encoders.align.frozen import FrozenVectors, OnVectors, unit
+from encoders.align.frozen import FrozenVectors, OnVectors
 from encoders.align.heads import Head
 from encoders.align.objective import Objective
 from encoders.align.training import Options, train
+from encoders.align.unit import unit
 from encoders.miniature import captions, scenes
 from encoders.miniature.draw import draw_picture, draw_sound
 from encoders.miniature.scenes import Scene

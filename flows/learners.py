@@ -86,9 +86,8 @@ class Unmoved(Heads):
         found = super().written(kept)
         for modality in kept:
             if own := head_files.of(self.stored.specs[modality]):
-                learned = self.heads.get(modality)
-                moved = learned is not None and learned.center is not None
-                found[modality] = own.calibrated(learned.center, learned.projection) if learned and moved else own
+                calibration = found.get(modality)
+                found[modality] = own.calibrated(calibration.center, calibration.projection) if calibration else own
         return found
 
     def saved(self, folder: Path, sections: Sections) -> Sections:

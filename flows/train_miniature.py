@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from encoders.miniature.training.calibrate import calibrate, write_space
+from encoders.miniature.training.calibrate import SPACE, calibrate
 from encoders.miniature.training.evaluation import SEED, Figures, evaluate, missed, shipped_way
 from encoders.miniature.training.recipe import Recipe
 from encoders.miniature.training.train import Progress, train_miniature
@@ -22,17 +22,14 @@ def make(folder: Path, recipe: Recipe, *, evaluated: bool, quiet: bool) -> dict[
         display.out.print(f"drawing {2 * recipe.pairs:,} scenes and training {recipe.steps:,} steps in {folder}")
     weights = train_miniature(folder, recipe, None if quiet else _tell)
     calibrate(weights, recipe.seed)
-    space = write_space(weights)
-    card: dict[str, Any] = {"recipe": asdict(recipe), "weights": str(weights), "space": str(space)}
+    card: dict[str, Any] = {"recipe": asdict(recipe)}
     if evaluated:
         figures = evaluate(shipped_way(weights))
         card |= {"evaluation": {"seed": SEED, "figures": figures, "missed": missed(figures)}}
         if not quiet:
             _show(figures)
-    (weights / CARD).write_text(
-        json.dumps({name: value for name, value in card.items() if name not in {"weights", "space"}}, indent=1) + "\n"
-    )
-    return card
+    (weights / CARD).write_text(json.dumps(card, indent=1) + "\n")
+    return card | {"weights": str(weights), "space": str(weights / SPACE)}
 
 
 def _tell(progress: Progress) -> None:

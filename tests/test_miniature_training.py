@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from encoders import headed, registry
+from encoders.align import head_file
 from encoders.errors import EncoderError
 from encoders.miniature.captions import LANGUAGES
 from encoders.miniature.draw import draw_picture, draw_sound
@@ -269,7 +270,7 @@ def test_the_heads_that_ship_are_made_by_the_recipe_and_take_each_modalitys_mean
         # A mean of n unit vectors moves by less than 1 / sqrt(n) of one of many; a text stands for a scene in four wordings.
         assert np.linalg.norm(center - vectors.mean(axis=0)) < 2 / np.sqrt(len(vectors) / 4 if modality == "text" else len(vectors))
         assert np.linalg.norm(center) > 0.25
-    assert [spec.head["digest"] for spec in calibrate.specs(home).values()] == [s.head["digest"] for s in load_space("miniature")]
+        assert head_file.read(calibrate.place_of(home, modality)).digest == load_space("miniature").encoders[modality].head["digest"]
 
 
 @pytest.mark.slow
@@ -277,7 +278,9 @@ def test_what_the_command_leaves_is_a_space_with_a_card(trained: Path, tmp_path:
     folder = Path(shutil.copytree(trained, tmp_path / "work"))
     told = make(folder, TINY, evaluated=False, quiet=True)
     space = load_space(told["space"])
-    assert [spec.fingerprint for spec in space] == [spec.fingerprint for spec in calibrate.specs(folder / "weights").values()]
+    assert [spec.base.fingerprint for spec in space] == [spec.fingerprint for spec in calibrate.bases(folder / "weights").values()]
+    for modality, spec in space.encoders.items():
+        assert spec.head["digest"] == head_file.read(calibrate.place_of(folder / "weights", modality)).digest
     assert all(headed.only_calibrates(spec) for spec in space)
     card = json.loads((folder / "weights/card.json").read_text())
     assert card == {name: value for name, value in told.items() if name == "recipe"}

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoders.align.frozen import unit
 from encoders.align.heads import Head
 from encoders.align.losses import info_nce
 from encoders.align.optimiser import adamw, learning_rate, set_rate
+from encoders.align.unit import unit
 from encoders.errors import EncoderError
 
 Method = Literal["ridge", "procrustes", "mlp"]

@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders.align.frozen import FrozenVectors, unit
+from encoders.align.frozen import FrozenVectors
 from encoders.align.heads import Head
+from encoders.align.unit import unit
 from encoders.errors import EncoderError
 from encoders.spec import Modality
 

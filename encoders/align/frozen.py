@@ -68,9 +68,3 @@ class OnVectors(Module):
         """The head's vectors (n, dimension)."""
         out: Tensor = self.head(inputs["vectors"])
         return out
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (n, d) brought to length one, in their own precision; zeros stay zeros."""
-    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return scaled

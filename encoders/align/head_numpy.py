@@ -9,9 +9,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
 from encoders.align.head_file import HeadFile
+from encoders.align.unit import unit
 from encoders.errors import EncoderError
-
-_LEAST = np.float32(1e-12)  # of a length that is divided by, as in torch's normalize
 
 KINDS = ("identity", "linear")
 
@@ -35,11 +34,11 @@ class StraightHead:
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Unit vectors, float32 (n, dimension), of unit vectors (n, base_dimension)."""
         mapped = vectors if self.weight is None else vectors @ self.weight.T + self.bias
-        mapped = _unit(mapped)
+        mapped = unit(mapped)
         if self.center is None:
             return mapped
         centred = mapped - self.center
-        return _unit(centred if self.projection is None else centred @ self.projection)
+        return unit(centred if self.projection is None else centred @ self.projection)
 
 
 def from_file(file: HeadFile) -> StraightHead:
@@ -62,9 +61,3 @@ def from_file(file: HeadFile) -> StraightHead:
     if found != needed or ("projection" in found and "center" not in found):
         raise EncoderError(f"the weights in {file.path} do not fit the head that its metadata describes, {form}: it holds {found}")
     return StraightHead(tensors.get("straight.weight"), tensors.get("straight.bias"), tensors.get("center"), tensors.get("projection"))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: np.ndarray = vectors / np.maximum(lengths, _LEAST)
-    return unit

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import headed, registry
+from encoders import registry
 from encoders.align import heads as head_files
 from encoders.align.calibration import candidates
 from encoders.align.frozen import FrozenVectors
@@ -27,37 +27,26 @@ from encoders.spec import Encoder, Modality, Space, Spec
 from encoders.stacking import encoded
 from encoders.weights import place
 
-HEADS = "heads"
+HEADS, SPACE = "heads", "space.toml"
 REMEDY = "center"
 SCENES = 2_000
 SILENT = 3  # every so many-th scene is of world A
 
 
 def calibrate(weights: Path, seed: int, count: int = SCENES) -> None:
-    """Write heads/text.safetensors and so on beside clip/ and audio/, from scenes without held-out combinations."""
+    """Write heads/text.safetensors and so on beside clip/ and audio/, from scenes without held-out combinations, and a space.toml."""
     space = Space("miniature", bases(weights))
     drawn = vectors_of(space, scenes_of(seed, count, held=False), seed, varied=True)
     remedy = next(remedy for remedy in candidates(drawn) if remedy.name == REMEDY)
     (weights / HEADS).mkdir(exist_ok=True)
     for modality, head in remedy.alone().items():
         head_files.save(head, place_of(weights, modality), base_of(space.encoders[modality]))
-
-
-def write_space(weights: Path) -> Path:
-    """The weights' space.toml: the one that ships, with places beside it."""
     shipped = place(SPACES["miniature"]).read_text(encoding="utf-8")
-    path = weights / "space.toml"
-    path.write_text(shipped.replace("package:miniature/", ""), encoding="utf-8")
-    return path
-
-
-def specs(weights: Path) -> dict[Modality, Spec]:
-    """The encoders of a folder with clip/, audio/ and heads/, as `space.toml` names those that ship."""
-    return {modality: headed.spec_of(spec, str(place_of(weights, modality))) for modality, spec in bases(weights).items()}
+    (weights / SPACE).write_text(shipped.replace("package:miniature/", ""), encoding="utf-8")
 
 
 def bases(weights: Path) -> dict[Modality, Spec]:
-    """The same without heads."""
+    """The encoders of a folder with clip/ and audio/, without heads."""
     return {
         "text": registry.describe("clip-text", str(weights / "clip")),
         "image": registry.describe("clip-image", str(weights / "clip")),

@@ -170,12 +170,13 @@ def fitting(query: Query, pool: Pool) -> NDArray[np.bool_]:
 
 
 def shipped_way(weights: Path) -> Embed:
-    """Embedding by the encoders that a table is made with, from a folder with clip/, audio/ and heads/."""
+    """Embedding by the encoders that a table is made with, from a folder with a space.toml."""
     from encoders import registry
-    from encoders.miniature.training.calibrate import specs
+    from encoders.spaces import load_space
     from encoders.stacking import encoded
 
-    encoders = {modality: registry.build(spec, dtype="float32") for modality, spec in specs(weights).items()}
+    space = load_space(str(weights / "space.toml"))
+    encoders = {modality: registry.build(spec, dtype="float32") for modality, spec in space.encoders.items()}
     return lambda modality, media: encoded(encoders[modality], [encoders[modality].prepare(medium) for medium in media])
 
 
