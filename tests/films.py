@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -57,7 +59,7 @@ class Film:
     def write(self, target: Path | io.BytesIO) -> None:
         """Pack it."""
         where: Any = str(target) if isinstance(target, Path) else target
-        with av.open(where, "w", format=self.container, options=dict(self.mux_options)) as file:
+        with _priority_kept(), av.open(where, "w", format=self.container, options=dict(self.mux_options)) as file:
             picture = self._picture_track(file) if self.video else None
             sound = self._sound_track(file) if self.audio else None
             packets = [*(_encoded(picture, self._frames()) if picture else ()), *(_encoded(sound, self._pieces()) if sound else ())]
@@ -111,6 +113,22 @@ class Film:
             frame = av.AudioFrame.from_ndarray(piece[None], format="fltp", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = self.sampling_rate, first + start, Fraction(1, self.sampling_rate)
             yield frame
+
+
+@contextmanager
+def _priority_kept() -> Iterator[None]:
+    """SVT-AV1, run by root, makes the thread that opens it a real-time one and leaves it so.
+
+    Whatever that thread starts later would inherit it, and ordinary threads and processes would hardly run any more.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
 
 
 def _encoded(track: Any, frames: Iterator[Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import subprocess
 import sys
@@ -87,6 +88,12 @@ def test_a_flash_and_a_beep_are_found_when_they_happen_and_as_far_apart_as_they_
     assert flash(found) == pytest.approx(film.flash, abs=0.03)
     assert beep(found) == pytest.approx(film.beep, abs=0.03)
     assert beep(found) - flash(found) == pytest.approx(film.beep - film.flash, abs=0.012)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system tells no thread's priority")
+def test_no_encoder_leaves_real_time_priority_to_the_tests_after_it():
+    KINDS["webm, av1"].bytes()
+    assert os.sched_getscheduler(0) not in {os.SCHED_FIFO, os.SCHED_RR}
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts"])
