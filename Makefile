@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Files of tests side by side: many tests wait for a process or a clock. A file's own tests stay together, for they share what they set up.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 .PHONY: demo test test-all check format bench guide clean
 
