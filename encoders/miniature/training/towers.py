@@ -1,14 +1,15 @@
 """The towers: transformers' CLIPModel and ASTModel with a linear head, their first weights, and a fast way through them for training.
 
 The way through is the library's own, operation by operation, but for three things that cost most of the time otherwise: attention as two
-plain products (in bfloat16 some five times as fast on a CPU as the library's kernel at these lengths), matrices in bfloat16 while sums,
-norms and losses stay in float32, and patches that are left out altogether.
+plain products (in bfloat16 some five times as fast on a CPU as the library's kernel at these lengths), matrices in bfloat16, where the
+processor multiplies it, while sums, norms and losses stay in float32, and patches that are left out altogether.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoders import hardware
 from encoders.miniature.pictures import PIXELS
 from encoders.miniature.synthesis import RATE
 from encoders.miniature.training.material import BANDS, FRAMES, PATCH
@@ -73,7 +75,7 @@ class Miniature(nn.Module):
         """Vectors and pooled states of int64 (n, at most 40) tokens."""
         tower = self.clip.text_model
         x = tower.embeddings.token_embedding(tokens) + tower.embeddings.position_embedding.weight[: tokens.shape[1]]
-        mask = torch.full((tokens.shape[1],) * 2, -torch.inf, dtype=torch.bfloat16).triu(1)
+        mask = torch.full((tokens.shape[1],) * 2, -torch.inf, dtype=dtype()).triu(1)
         for layer in tower.encoder.layers:
             x = block(x, _clip_parts(layer), self.heads, mask)
         pooled = norm(x[torch.arange(len(x)), tokens.argmax(1)], tower.final_layer_norm)  # the end has the highest id
@@ -170,8 +172,14 @@ def block(x: Tensor, parts: Parts, heads: int, mask: Tensor | None = None) -> Te
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """In bfloat16."""
-    return functional.linear(x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16())
+    """In `dtype`."""
+    return functional.linear(x.to(dtype()), weight.to(dtype()), None if bias is None else bias.to(dtype()))
+
+
+@cache
+def dtype() -> torch.dtype:
+    """What matrices are multiplied in: bfloat16 where the processor has it, float32 where it would be emulated, several times slower."""
+    return torch.bfloat16 if hardware.bfloat16_in_silicon() else torch.float32
 
 
 def norm(x: Tensor, layer: Any) -> Tensor:
