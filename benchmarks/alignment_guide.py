@@ -28,7 +28,7 @@ from flows.align_opening import open_alignment
 from flows.settings import AlignSettings
 from retrieval import ranking
 from retrieval.score import directions, geometry
-from tasks.pairs import Side
+from tasks.split import Side
 from tasks.train import headed, make_heads, train_heads
 
 ROOT = Path(__file__).parent.parent

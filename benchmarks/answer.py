@@ -32,8 +32,8 @@ import numpy as np
 from benchmarks import material
 from benchmarks.strangers import minilm
 from encoders.spec import Encoder
-from flows.bucket_run import open_run
 from flows.direct import embed_direct
+from flows.embed_opening import open_run
 from flows.settings import EmbedSettings
 from retrieval.answers.answer import AnswerSettings, answer
 from retrieval.answers.faq import KnownQuestions, read_faq

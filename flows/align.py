@@ -21,7 +21,7 @@ from flows.bucket_run import REFUSALS
 from flows.embed import PLAIN, RUNNER, run_as_tasks
 from flows.settings import AlignSettings
 from tasks.charts import as_markdown
-from tasks.pairs import Split
+from tasks.split import Split
 
 BAR_SECONDS, CURVE_SECONDS = 1.0, 20.0  # between two updates in the UI, each of which is a request to the server
 

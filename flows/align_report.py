@@ -9,7 +9,7 @@ from PIL import Image
 
 from tasks.charts import as_markdown, bars
 from tasks.charts import curves as drawn
-from tasks.pairs import SIDES
+from tasks.split import SIDES
 
 if TYPE_CHECKING:
     from flows.alignment import Alignment

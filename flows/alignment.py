@@ -26,7 +26,8 @@ from flows.settings import AlignSettings
 from retrieval import ranking
 from retrieval.score import directions
 from storage.lock import sole_writer
-from tasks.pairs import SIDES, Pairs, PairsError, Shares, Side, Split, split
+from tasks.pairs import Pairs, PairsError
+from tasks.split import SIDES, Shares, Side, Split, split
 
 VALIDATED = 5_000  # rows of the validation side that are ranked at each evaluation
 STEPS = 1_000

@@ -103,11 +103,11 @@ def embed(
 ) -> None:
     """Embed what SOURCE holds and the table in DATABASE does not yet."""
     with refusing():
-        from flows import display, settings
-        from flows.bucket_run import open_run
+        from flows import display, settings_given
         from flows.drive import drive
+        from flows.embed_opening import open_run
 
-        asked = settings.load(
+        asked = settings_given.embed_settings(
             config,
             source=source or None,
             database=database or None,
@@ -230,10 +230,10 @@ def train_words_of(
 ) -> None:
     """Train vectors of words on the texts of SOURCE, as weights for the encoders word-vectors and one-hot."""
     with refusing():
-        from flows import display, settings
+        from flows import display, settings_given
         from flows.train_words import good_enough, train_words
 
-        asked = settings.train_words_settings(
+        asked = settings_given.train_words_settings(
             source=source,
             method=method,
             output=output,

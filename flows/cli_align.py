@@ -50,11 +50,11 @@ def align(
 ) -> None:
     """Learn from PAIRS how encoders come into one space, and write that space."""
     with refusing():
-        from flows import settings
+        from flows import settings_given
         from flows.display_align import show_alignment
         from flows.drive import drive_align
 
-        asked = settings.load_align(
+        asked = settings_given.align_settings(
             config,
             pairs=pairs or None,
             space=space,

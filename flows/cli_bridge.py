@@ -31,10 +31,10 @@ def bridge(
 ) -> None:
     """Join SPACE_A and SPACE_B, which share text, by CAPTIONS alone: no pairs of what the one sees and the other hears."""
     with refusing():
-        from flows import display, settings
+        from flows import display, settings_given
         from flows.bridge import join
 
-        asked = settings.bridge_settings(
+        asked = settings_given.bridge_settings(
             a=space_a,
             b=space_b,
             captions=captions,

@@ -24,11 +24,11 @@ def maintain(
 ) -> None:
     """Keep the table in DATABASE quick and small: its index, whose recall is measured before readers get it; fragments, old versions."""
     with refusing():
-        from flows import settings
+        from flows import settings_given
         from flows.display_maintain import show_maintenance
         from flows.drive import drive_maintain
 
-        asked = settings.load_maintain(
+        asked = settings_given.maintain_settings(
             config,
             database=database or None,
             table=table,

@@ -27,11 +27,11 @@ def score(
 ) -> None:
     """Measure how well the table in DATABASE answers PAIRS that are known: recall, MRR, nDCG in each direction, with intervals."""
     with refusing():
-        from flows import settings
+        from flows import settings_given
         from flows.display_score import show_score
         from flows.drive import drive_score
 
-        asked = settings.load_score(
+        asked = settings_given.score_settings(
             config,
             database=database or None,
             pairs=pairs,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flows import display
-from flows.bucket_run import open_run
+from flows.embed_opening import open_run
 from flows.local_server import LocalServer, prefect_api
 from flows.score_run import STEPS, open_score, score_table
 from flows.settings import AlignSettings, EmbedSettings, MaintainSettings, ScoreSettings

@@ -18,7 +18,8 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from encoders.spec import Modality
-from flows.bucket_run import REFUSALS, BucketRun, MakeSteps, open_run
+from flows.bucket_run import REFUSALS, BucketRun, MakeSteps
+from flows.embed_opening import open_run
 from flows.pipeline import ShardFigures, Steps, told
 from flows.settings import EmbedSettings
 from tasks.commit import Committer

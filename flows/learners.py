@@ -24,8 +24,8 @@ from encoders.spec import Modality
 from flows.pair_inputs import prepared_inputs
 from flows.pair_vectors import PairVectors
 from flows.settings import AlignSettings
-from tasks.pairs import Side, Split
 from tasks.scratch import scratch_folder
+from tasks.split import Side, Split
 from tasks.tower_examples import PreparedInputs, TowerExamples
 from tasks.train import headed, items_of, make_heads, train_heads
 

@@ -26,7 +26,7 @@ def prepared_inputs(stored: PairVectors, frame: pl.DataFrame, modality: Modality
 
     Parameters
     ----------
-    frame : rows of a `tasks.pairs.Split`.
+    frame : rows of a `tasks.split.Split`.
     folder : for prepared files, about as large as the media are when they are decoded and scaled.
 
     Raises

@@ -13,12 +13,14 @@ from lancedb.table import Table
 
 from encoders.align.frozen import FrozenVectors
 from encoders.spec import Modality, Space, Spec
-from flows.bucket_run import BucketRun, open_run
+from flows.bucket_run import BucketRun
+from flows.embed_opening import open_run
 from flows.settings import AlignSettings, EmbedSettings, TableSettings
 from storage import quarantine, table
 from storage.listed import ListedSource
 from storage.objects import Source, list_source, open_source
-from tasks.pairs import Pairs, PairsError, Side, Split, text_content
+from tasks.pairs import Pairs, PairsError, text_content
+from tasks.split import Side, Split
 from tasks.train import read_side, read_vectors
 
 _CAPTIONS = TableSettings(text="text", id="id")

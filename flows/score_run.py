@@ -29,7 +29,8 @@ from retrieval.score.scoring import Score
 from retrieval.score.thresholds import Outcome, Threshold
 from storage import quarantine, runs, table
 from storage.errors import StorageError
-from tasks.pairs import Pairs, PairsError, Shares, Split, split
+from tasks.pairs import Pairs, PairsError
+from tasks.split import Shares, Split, split
 
 MOST_BYTES = 4 * GIB  # of a list of pairs in a bucket
 

@@ -1,4 +1,4 @@
-"""Pairs to learn from or to be judged by: read from a file, and divided into train, validation and test by content.
+"""Pairs to learn from or to be judged by, read from a file.
 
 Each row of a Parquet, CSV (or TSV) or JSONL file names things that belong together, in columns called text, image, audio and video: a text
 as it is, everything else by its URI. A cell may be empty; a row needs two.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import cast
 
 import polars as pl
 
@@ -23,9 +23,6 @@ from storage import row_files
 from storage.folder import name_to_key
 from storage.objects import open_source
 
-Side = Literal["train", "validation", "test"]
-SIDES: tuple[Side, ...] = ("train", "validation", "test")
-
 # What such a column is called elsewhere: it would be ignored as none of ours, and the pairs in it with it.
 _ALIASES: Mapping[Modality, tuple[str, ...]] = {
     "text": ("texts", "caption", "captions", "sentence", "sentences", "label", "labels", "description"),
@@ -33,7 +30,6 @@ _ALIASES: Mapping[Modality, tuple[str, ...]] = {
     "audio": ("audios", "sound", "sounds", "wav", "audio_path", "audio_url", "audio_uri"),
     "video": ("videos", "clip", "clips", "film", "films", "video_path", "video_url", "video_uri"),
 }
-_ANCHORS: tuple[Modality, ...] = ("image", "video", "audio")
 
 
 class PairsError(ValueError):
@@ -83,7 +79,7 @@ class Pairs:
         kept = [m for m in self.modalities if m in columns]
         if len(kept) < 2:
             raise PairsError(f"of the columns {', '.join(columns)} the pairs have {', '.join(kept) or 'none'}; at least two are needed")
-        full = self.frame.select("row", *kept).filter(_filled(kept) >= 2)
+        full = self.frame.select("row", *kept).filter(filled(kept) >= 2)
         left = full.unique(kept, keep="first", maintain_order=True)
         if left.is_empty():
             raise PairsError(f"no row of the pairs has two of {', '.join(kept)}")
@@ -100,41 +96,6 @@ class Pairs:
     def uris(self, modality: Modality) -> list[str]:
         """What is named in a column, each once, sorted."""
         return cast("list[str]", self.frame.get_column(modality).drop_nulls().unique().sort().to_list())
-
-
-class Shares(NamedTuple):
-    """Shares of the pairs' media; they add up to 1."""
-
-    train: float = 0.8
-    validation: float = 0.1
-    test: float = 0.1
-
-
-@dataclass(frozen=True)
-class Split:
-    """Pairs whose contents are known, each on one side.
-
-    Parameters
-    ----------
-    frame : as `Pairs.frame`, and for each modality m a column m_content (hex SHA-256, null for an empty cell), component (what may not be
-        parted: rows that share a medium's content, directly or through others) and side.
-    unknown : by modality, cells whose content is not known, taken as empty.
-    too_few : rows that have fewer than two cells left, left out.
-    copies : rows whose contents an earlier row has too, under other names, left out.
-    shared_texts : texts that stand both among train and among validation or test. Texts part nothing: "a dog" fits many pictures.
-    counts : rows by side.
-    """
-
-    frame: pl.DataFrame
-    unknown: Mapping[Modality, int]
-    too_few: int
-    copies: int
-    shared_texts: int
-    counts: Mapping[str, int]
-
-    def side(self, side: Side) -> pl.DataFrame:
-        """The rows of one side."""
-        return self.frame.filter(pl.col("side") == side)
 
 
 def read_pairs(path: Path, root: str = "") -> Pairs:
@@ -155,7 +116,7 @@ def read_pairs(path: Path, root: str = "") -> Pairs:
     resolve = resolver(root or open_source(str(path.parent)).root)
     cells = {m: _cells(path, m, table.get_column(m), str if m == "text" else resolve) for m in modalities}
     frame = pl.DataFrame(cells).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
-    full = frame.filter(_filled(modalities) >= 2)
+    full = frame.filter(filled(modalities) >= 2)
     kept = full.unique(list(modalities), keep="first", maintain_order=True)
     if kept.is_empty():
         raise PairsError(f"{path}: none of its {frame.height:,} rows has two filled cells among {', '.join(modalities)}; a pair needs two")
@@ -168,36 +129,6 @@ def read_pairs(path: Path, root: str = "") -> Pairs:
         one_to_many=_one_to_many(kept, modalities),
         ignored=tuple(name for name in table.columns if name not in modalities),
     )
-
-
-def split(pairs: Pairs, contents: Mapping[str, str], shares: Shares | None = None, seed: int = 0) -> Split:
-    """Every pair on one side, so that no medium's content stands on two: not as another file either, nor through a third medium.
-
-    A component goes where the hash of (seed, content) of one of its media sends it: of its pictures, else videos, else sounds, the content
-    that comes first as hex. So more pairs move no old one, unless they join components, or bring a content that comes before.
-
-    Parameters
-    ----------
-    contents : hex SHA-256 by URI, of the media that are known.
-    """
-    shares = shares or Shares()
-    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise PairsError(f"shares of train, validation and test are {', '.join(f'{s:g}' for s in shares)}; they must add up to 1")
-    modalities = pairs.modalities
-    frame = pairs.frame.select("row", *modalities)
-    named = {f"{m}_content": _contents(frame.get_column(m), text_content if m == "text" else contents.get) for m in modalities}
-    unknown = {m: named[f"{m}_content"].null_count() - frame.get_column(m).null_count() for m in modalities}
-    frame = frame.with_columns(**named).with_columns(pl.when(pl.col(f"{m}_content").is_not_null()).then(m).alias(m) for m in modalities)
-    full = frame.filter(_filled(modalities) >= 2)
-    kept = full.unique([*named], keep="first", maintain_order=True)
-    media = [f"{m}_content" for m in _ANCHORS if m in modalities]
-    component = _components(kept.select(media))
-    sides = {content: _side(content, shares, seed) for content in set(component)}
-    kept = kept.with_columns(
-        component=pl.Series(component, dtype=pl.String), side=pl.Series([sides[content] for content in component], dtype=pl.String)
-    )
-    counts: dict[str, int] = {side: kept.filter(pl.col("side") == side).height for side in SIDES}
-    return Split(kept, unknown, frame.height - full.height, full.height - kept.height, _shared_texts(kept), counts)
 
 
 def read_rows(path: Path, what: str = "list of pairs") -> pl.DataFrame:
@@ -258,7 +189,8 @@ def resolver(root: str) -> Callable[[str], str]:
     return resolve
 
 
-def _filled(modalities: Iterable[str]) -> pl.Expr:
+def filled(modalities: Iterable[str]) -> pl.Expr:
+    """How many cells of a row are filled."""
     return pl.sum_horizontal(pl.col(m).is_not_null().cast(pl.Int64) for m in modalities)
 
 
@@ -270,46 +202,6 @@ def _one_to_many(frame: pl.DataFrame, modalities: tuple[Modality, ...]) -> dict[
     return {pair: n for pair, n in counts.items() if n}
 
 
-def _contents(cells: pl.Series, content: Callable[[str], str | None]) -> pl.Series:
-    distinct = cells.drop_nulls().unique()
-    return cells.replace_strict(distinct, pl.Series([content(cell) for cell in distinct], dtype=pl.String), default=None)
-
-
 def text_content(text: str) -> str:
     """What a text is known by: the hex SHA-256 of its UTF-8, as the table's `content_hash` of a row of a table file is."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _components(contents: pl.DataFrame) -> list[str]:
-    """For each row the content that its component is known by, over all columns, which stand in the order of their precedence."""
-    places = {content: place for place in reversed(range(contents.width)) for content in contents.to_series(place).drop_nulls().unique()}
-    parents = {content: content for content in places}
-
-    def find(content: str) -> str:
-        while (parent := parents[content]) != content:
-            parents[content] = content = parents[parent]
-        return content
-
-    firsts = []
-    for row in contents.iter_rows():
-        filled = [content for content in row if content is not None]
-        firsts.append(filled[0])
-        for content in filled[1:]:
-            kept, joined = sorted((find(filled[0]), find(content)), key=lambda found: (places[found], found))
-            parents[joined] = kept
-    return [find(first) for first in firsts]
-
-
-def _side(content: str, shares: Shares, seed: int) -> Side:
-    drawn = int(hashlib.sha256(f"{seed}:{content}".encode()).hexdigest()[:13], 16) / 16**13
-    if drawn < shares.test:
-        return "test"
-    return "validation" if drawn < shares.test + shares.validation else "train"
-
-
-def _shared_texts(frame: pl.DataFrame) -> int:
-    if "text_content" not in frame.columns:
-        return 0
-    trained = pl.col("side") == "train"
-    texts = frame.drop_nulls("text_content").group_by("text_content").agg(trained.any().alias("seen"), (~trained).any().alias("asked"))
-    return texts.filter(pl.col("seen") & pl.col("asked")).height

@@ -25,7 +25,7 @@ AT_ONCE = 4096  # vectors that go through a head together, outside of training
 
 
 def read_side(frame: pl.DataFrame, tables: Mapping[Modality, Table], most: int = 0) -> FrozenVectors:
-    """Vectors and ids of the rows of one side of a `tasks.pairs.Split`; of the tables nothing else is kept.
+    """Vectors and ids of the rows of one side of a `tasks.split.Split`; of the tables nothing else is kept.
 
     Rows are sorted by content, so that neither their order in the file nor what the files are called changes anything.
 

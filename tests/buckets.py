@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from flows.bucket_run import open_run
 from flows.direct import embed_direct
+from flows.embed_opening import open_run
 from flows.settings import EmbedSettings
 from storage import table
 from tasks.report import Account

@@ -26,9 +26,10 @@ from encoders.stacking import alone
 from encoders.weights import locate
 from flows.align_direct import align_direct
 from flows.align_opening import open_alignment
-from flows.bucket_run import open_run
 from flows.direct import embed_direct
-from flows.settings import AlignSettings, EmbedSettings, SettingsError, load_align
+from flows.embed_opening import open_run
+from flows.settings import AlignSettings, EmbedSettings, SettingsError
+from flows.settings_given import align_settings
 from retrieval.query import Searcher
 from storage import table
 from tasks.pairs import PairsError
@@ -352,12 +353,12 @@ def test_too_few_pairs_are_one_clear_refusal_and_exit_code_2(bucket, tmp_path, l
 
 def test_settings_come_from_a_file_and_flags_win(tmp_path):
     (tmp_path / "a.toml").write_text('pairs = "p.csv"\nname = "n"\nsteps = 7\n[shares]\ntrain = 0.5\nvalidation = 0.3\ntest = 0.2\n')
-    settings = load_align(tmp_path / "a.toml", steps=9)
+    settings = align_settings(tmp_path / "a.toml", steps=9)
     assert (settings.steps, settings.shares.validation) == (9, 0.3)
     with pytest.raises(SettingsError, match="there is no setting 'step'; allowed are pairs, space"):
-        load_align(None, step=1)
+        align_settings(None, step=1)
     with pytest.raises(SettingsError, match="name is missing"):
-        load_align(None, pairs="p.csv")
+        align_settings(None, pairs="p.csv")
 
 
 def command(bucket, out, *more, space="strangers.toml"):

@@ -9,7 +9,8 @@ import random
 import polars as pl
 import pytest
 
-from tasks.pairs import PairsError, Shares, read_pairs, split
+from tasks.pairs import PairsError, read_pairs
+from tasks.split import Shares, split
 
 ROWS = [
     {"text": "a dog", "image": "p/dog.png"},

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from encoders.errors import EncoderError
 from encoders.remote import patience
 from flows import cli, display
-from flows.bucket_run import open_run
+from flows.embed_opening import open_run
 from flows.prices import expected
 from flows.settings import EmbedSettings
 from retrieval.query import Searcher

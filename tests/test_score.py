@@ -29,7 +29,8 @@ from encoders.errors import LimitError
 from encoders.spaces import sections_of, without_heads
 from flows.cli import app
 from flows.score_run import open_score, score_table
-from flows.settings import ScoreSettings, SettingsError, load_score
+from flows.settings import ScoreSettings, SettingsError
+from flows.settings_given import score_settings
 from retrieval import candidates
 from retrieval.filters import Filter
 from retrieval.query import QueryError, Searcher
@@ -37,8 +38,9 @@ from retrieval.query_texts import embed_texts
 from retrieval.score.thresholds import parse
 from retrieval.status import status
 from storage import runs, table
-from tasks.pairs import PairsError, Shares, read_pairs, split
+from tasks.pairs import PairsError, read_pairs
 from tasks.score_report import markdown
+from tasks.split import Shares, split
 
 ROOT = Path(__file__).parent.parent
 METRICS = ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")
@@ -382,11 +384,11 @@ def test_a_threshold_that_says_nothing_is_refused_before_any_work(home, text, to
 
 def test_settings_may_stand_in_a_file(tmp_path):
     (tmp_path / "score.toml").write_text('database = "a"\npairs = "p.csv"\nat_least = ["text>image mrr=0.5"]\n[shares]\ntrain = 0.5\n')
-    asked = load_score(tmp_path / "score.toml", database="b", pairs=None)
+    asked = score_settings(tmp_path / "score.toml", database="b", pairs=None)
     assert (asked.database, asked.pairs, asked.at_least, asked.shares.train) == ("b", "p.csv", ("text>image mrr=0.5",), 0.5)
     (tmp_path / "score.toml").write_text('at_last = ["text>image mrr=0.5"]\n')
     with pytest.raises(SettingsError, match="at_least"):
-        load_score(tmp_path / "score.toml")
+        score_settings(tmp_path / "score.toml")
 
 
 def test_a_score_stands_in_the_table_of_runs_and_in_the_status(home):

@@ -17,8 +17,8 @@ import pytest
 from buckets import embed, picture, rows, words
 from table_rows import NOW
 
-from flows.bucket_run import open_run
 from flows.cli import app
+from flows.embed_opening import open_run
 from flows.settings import EmbedSettings, SettingsError
 from retrieval.filters import Filter
 from retrieval.query import Searcher
@@ -448,17 +448,17 @@ def test_a_plan_says_how_many_rows_there_are_to_do_and_leaves_nothing_behind(buc
     [({"id": "sku"}, "need tables.text"), ({"column": "body"}, "allowed are text, id, caption"), ({"text": 3}, "tables.text")],
 )
 def test_settings_that_make_no_sense_are_refused_before_any_work(bucket, tmp_path, tables, told):
-    from flows.settings import load
+    from flows.settings_given import embed_settings
 
     with pytest.raises(SettingsError, match=told):
-        load(None, source=str(bucket), database=str(tmp_path), tables=tables)
+        embed_settings(None, source=str(bucket), database=str(tmp_path), tables=tables)
 
 
 def test_the_columns_of_a_file_of_settings_and_of_flags_are_one(bucket, tmp_path):
-    from flows.settings import load
+    from flows.settings_given import embed_settings
 
     (tmp_path / "run.toml").write_text('source = "a"\ndatabase = "b"\n[tables]\ntext = "body"\nid = "sku"\n')
-    asked = load(tmp_path / "run.toml", tables={"text": None, "id": None, "caption": "title"})
+    asked = embed_settings(tmp_path / "run.toml", tables={"text": None, "id": None, "caption": "title"})
     assert asked.tables.model_dump() == {"text": "body", "id": "sku", "caption": "title"}
 
 

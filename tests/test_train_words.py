@@ -22,7 +22,8 @@ from encoders.spaces import load_space
 from encoders.stacking import alone
 from encoders.words.vocabulary import VECTORS, Vocabulary, mapped
 from flows.drive import drive
-from flows.settings import EmbedSettings, SettingsError, train_words_settings
+from flows.settings import EmbedSettings, SettingsError
+from flows.settings_given import train_words_settings
 from flows.train_words import good_enough, train_words
 from retrieval.query import Searcher
 from storage.objects import memory_store, open_source

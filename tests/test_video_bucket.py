@@ -23,7 +23,7 @@ from encoders.media import pictures, sounds, videos
 from encoders.media.frames import FrameChoice
 from encoders.media.kinds import Limits
 from encoders.spec import Space
-from flows import settings
+from flows import settings, settings_given
 from flows.cli import app
 from retrieval.filters import Filter
 from retrieval.query import Searcher
@@ -289,18 +289,18 @@ def test_a_space_that_only_hears_takes_the_sound_of_a_video_and_refuses_a_silent
 def test_settings_of_frames_come_from_file_and_flags_and_are_checked(tmp_path):
     config = tmp_path / "run.toml"
     config.write_text('source = "a"\ndatabase = "b"\n[frames]\nevery = 5\nmost = 7\n')
-    assert settings.load(config).frames == settings.FrameSettings(every=5, most=7)
-    assert settings.load(config, frames={"every": 1.0, "most": None}).frames == settings.FrameSettings(every=1, most=7)
+    assert settings_given.embed_settings(config).frames == settings.FrameSettings(every=5, most=7)
+    assert settings_given.embed_settings(config, frames={"every": 1.0, "most": None}).frames == settings.FrameSettings(every=1, most=7)
     for wrong, told in (
         ({"rate": 1.0, "scene": 0.1}, "exclude each other"),
         ({"every": 0.0}, "frames.every"),
         ({"scene": 1.5}, "frames.scene"),
     ):
         with pytest.raises(settings.SettingsError, match=told):
-            settings.load(config, frames=wrong)
+            settings_given.embed_settings(config, frames=wrong)
     config.write_text("[frames]\nevry = 5\n")
     with pytest.raises(settings.SettingsError, match=r"frames.evry.*every, rate, scene, most"):
-        settings.load(config)
+        settings_given.embed_settings(config)
 
 
 def test_frames_are_chosen_as_the_settings_say(prepared):
