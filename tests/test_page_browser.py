@@ -216,12 +216,17 @@ def test_it_is_dark_where_the_system_is_and_the_switch_is_remembered(visit):
     def light(page):
         return sum(map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))[:3])) / 3
 
-    page = visit(color_scheme="dark")
+    page = visit(color_scheme="light")
+    assert light(page) > 200
+    page.emulate_media(color_scheme="dark")
     assert light(page) < 60
     page.click("#theme")
     assert light(page) > 200
     page.reload()
     assert light(page) > 200
+    page.emulate_media(color_scheme="light")
+    page.emulate_media(color_scheme="dark")
+    assert light(page) > 200, "what was chosen is kept"
     assert light(visit(color_scheme="light")) > 200
 
 

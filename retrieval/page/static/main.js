@@ -20,17 +20,25 @@ document.addEventListener("click", (event) => {
   else go({ view: link.dataset.name === "search" ? "" : link.dataset.name });
 });
 
+const { dataset } = document.documentElement;
+const system = matchMedia("(prefers-color-scheme: dark)");
+system.addEventListener("change", () => {
+  if (!("chosen" in dataset)) paint(system.matches);
+});
 byId("theme").addEventListener("click", () => {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
+  dataset.chosen = "";
+  paint(dataset.theme !== "dark");
   try {
-    localStorage.setItem("theme", root.dataset.theme);
+    localStorage.setItem("theme", dataset.theme);
   } catch {
     // chosen for as long as the page is open
   }
-  map.repaint();
 });
+
+function paint(dark) {
+  dataset.theme = dark ? "dark" : "light";
+  map.repaint();
+}
 
 async function opened() {
   for (let wait = 150; ; wait = Math.min(1000, wait * 1.3)) {
