@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -16,6 +16,7 @@ import numpy as np
 
 from encoders import hardware
 from encoders.align import calibration, space_folder
+from encoders.align.objective import trained_pairs
 from encoders.align.training import History, Options, Step
 from encoders.spaces import Sections, load_space
 from encoders.spec import MODALITIES, Modality
@@ -27,7 +28,7 @@ from retrieval import ranking
 from retrieval.score import directions
 from storage.lock import sole_writer
 from tasks.pairs import Pairs, PairsError
-from tasks.split import SIDES, Shares, Side, Split, split
+from tasks.split import SIDES, Shares, Side, Split, split, trainable
 
 VALIDATED = 5_000  # rows of the validation side that are ranked at each evaluation
 STEPS = 1_000
@@ -67,6 +68,7 @@ class Alignment:
     evaluations: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
     _parts: Split | None = None
     _history: History | None = None
+    _closing: ExitStack = field(default_factory=ExitStack)
 
     @property
     def folder(self) -> Path:
@@ -108,8 +110,8 @@ class Alignment:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other run works on this space."""
-        with sole_writer(self.stored.database, "align"):
+        """No other run works on this space; in the end, what was only needed for learning is removed."""
+        with sole_writer(self.stored.database, "align"), self._closing:
             yield
 
     @contextmanager
@@ -130,7 +132,7 @@ class Alignment:
 
         Raises
         ------
-        PairsError : nothing is left, or one side is empty.
+        PairsError : nothing is left, one side is empty, or training would never see one modality.
         """
         pairs = self.pairs
         contents: dict[str, str] = {}
@@ -140,8 +142,13 @@ class Alignment:
             if modality == "text":
                 pairs = pairs.without_texts(set(held.get_column("content_hash")))
             self.objects[modality] = self.stored.reasons(modality, held)
-        self._parts = split(pairs, contents, Shares(**self.settings.shares.model_dump()), self.settings.seed)
-        empty = [side for side in SIDES if not self._parts.counts[side]]
+        parts = split(pairs, contents, Shares(**self.settings.shares.model_dump()), self.settings.seed)
+        self._parts = trainable(parts, trained_pairs(self.modalities, self.settings.weights))
+        empty = [str(side) for side in SIDES if not self._parts.counts[side]]
+        side = self._parts.side("train")
+        unseen = [m for m in self.modalities if m not in self.settings.keep and not side.get_column(f"{m}_content").count()]
+        if unseen and not empty:
+            empty = [f"train, in which no {' and no '.join(unseen)} is left to learn from"]
         if empty:
             raise PairsError(self._too_few(empty))
         return self._parts
@@ -150,6 +157,7 @@ class Alignment:
         """Train on the train side, or go on where a killed run stopped; the validation side says when to stop."""
         with self.timed("training"):
             learner = self.learner = _LEARNERS.get(self.settings.train, Towers)(self.settings, self.stored, self.parts, self.dimension)
+            self._closing.callback(learner.close)
             side, validation = learner.examples("train"), learner.examples("validation", VALIDATED)
             if len(side) < 2:
                 raise PairsError(self._too_few(["train"]))
@@ -190,7 +198,6 @@ class Alignment:
         (self.folder / space_folder.SPACE).unlink(missing_ok=True)  # it is no whole space while its parts are replaced
         sections = self.learner.saved(self.folder, {m: self.sections[m] for m in kept})
         space = space_folder.write(self.folder, self.settings.name, sections, self.learner.written(kept), card)
-        self.learner.close()
         shutil.rmtree(self.folder / "training", ignore_errors=True)
         return {**account, "generation": space.generation}
 
@@ -297,7 +304,7 @@ class Alignment:
                 shutil.rmtree(other, ignore_errors=True)
         return above / mark
 
-    def _too_few(self, empty: list[Side]) -> str:
+    def _too_few(self, empty: list[str]) -> str:
         counts = self._counts()
         ends = ("rows", "too_few", "duplicates", "incomplete", "copies", *SIDES)
         rows = ", ".join(f"{end.replace('_', ' ')} {counts[end]}" for end in ends)

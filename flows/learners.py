@@ -172,4 +172,4 @@ class Towers(Heads):
                 base = normalise(one(given)) if one else given["vectors"]
                 parts.append(head.to(device)(base).float().cpu().numpy() if device else head(base).numpy())
         head.train(training)
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.zeros((0, self.dimension), np.float32)

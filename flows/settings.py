@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
 
 from encoders.media.kinds import Limits
 
@@ -153,7 +153,7 @@ class AlignSettings(_Frozen):
         "that exists is calibrated alone.",
     )
     loss: Literal["info-nce", "multi-positive", "sigmoid"] = Field("info-nce", description="What training minimises.")
-    weights: dict[str, float] = Field(
+    weights: dict[str, NonNegativeFloat] = Field(
         default_factory=dict, description='Of pairs of modalities, such as {"image-audio": 0.5}; 1 where none.'
     )
     batch: int = Field(1024, ge=2, description="Pairs of one step; fewer where there are fewer.")
@@ -241,6 +241,6 @@ class MaintainSettings(_Frozen):
         0.98, gt=0, le=1, description="Share of the ten nearest that the index must surely find, for every kind of question."
     )
     index_from: int = Field(0, ge=0, description="Rows from which an index is made; 0 decides by rows times dimension (10 million).")
-    questions: int = Field(300, ge=10, le=10_000, description="Rows of each kind that are asked to measure recall.")
+    questions: int = Field(300, ge=10, le=10_000, description="Rows of each kind that are asked to measure recall; 0.98 takes 133.")
     keep_days: float = Field(7.0, ge=0, description="Versions older than this are dropped; what is published never is.")
     seed: int = Field(1, ge=0, description="Of the rows that are drawn.")

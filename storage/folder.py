@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -35,6 +36,17 @@ def name_to_key(name: str) -> str:
     if name.isascii():
         return name
     return _UNWRITABLE.sub(lambda m: "".join(f"\ufffd{byte:02X}" for byte in m[0].encode("utf-8", "surrogateescape")), name)
+
+
+def below(root: str, name: str) -> str:
+    """The URI of a name that is relative to the root of a source.
+
+    In a folder "../" leads out of it, as in a shell. An object store has no folders to leave.
+    """
+    kind, _, place = root.partition("://")
+    if kind == "file":
+        return f"file://{posixpath.normpath(posixpath.join(place, name_to_key(name)))}"
+    return f"{root}/{posixpath.normpath(name_to_key(name))}"
 
 
 def key_to_name(key: str) -> str:

@@ -20,7 +20,7 @@ import polars as pl
 
 from encoders.spec import MODALITIES, Modality
 from storage import row_files
-from storage.folder import name_to_key
+from storage.folder import below, name_to_key
 from storage.objects import open_source
 
 # What such a column is called elsewhere: it would be ignored as none of ours, and the pairs in it with it.
@@ -184,7 +184,7 @@ def resolver(root: str) -> Callable[[str], str]:
         if local.startswith("/"):
             folder, name = posixpath.split(local)
             return f"file://{name_to_key(posixpath.join(real(folder), name))}"
-        return f"{root}/{posixpath.normpath(cell)}"
+        return below(root, cell)
 
     return resolve
 

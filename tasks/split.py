@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -34,7 +34,7 @@ class Split:
     frame : as `Pairs.frame`, and for each modality m a column m_content (hex SHA-256, null for an empty cell), component (what may not be
         parted: rows that share a medium's content, directly or through others) and side.
     unknown : by modality, cells whose content is not known, taken as empty.
-    too_few : rows that have fewer than two cells left, left out.
+    too_few : rows that have fewer than two cells left, or nothing that is trained on (`trainable`), left out.
     copies : rows whose contents an earlier row has too, under other names, left out.
     shared_texts : texts that stand both among train and among validation or test. Texts part nothing: "a dog" fits many pictures.
     counts : rows by side.
@@ -80,6 +80,17 @@ def split(pairs: Pairs, contents: Mapping[str, str], shares: Shares | None = Non
     )
     counts: dict[str, int] = {side: kept.filter(pl.col("side") == side).height for side in SIDES}
     return Split(kept, unknown, frame.height - full.height, full.height - kept.height, _shared_texts(kept), counts)
+
+
+def trainable(parts: Split, pairs: Collection[tuple[Modality, Modality]]) -> Split:
+    """The same split, without those rows of its train side that have none of some pairs of modalities."""
+    held = [pl.col(f"{a}_content").is_not_null() & pl.col(f"{b}_content").is_not_null() for a, b in pairs]
+    frame = parts.frame.filter((pl.col("side") != "train") | pl.any_horizontal(pl.lit(value=False), *held))
+    lost = parts.frame.height - frame.height
+    if not lost:
+        return parts
+    counts = {**parts.counts, "train": parts.counts["train"] - lost}
+    return replace(parts, frame=frame, too_few=parts.too_few + lost, shared_texts=_shared_texts(frame), counts=counts)
 
 
 def _contents(cells: pl.Series, content: Callable[[str], str | None]) -> pl.Series:

@@ -32,7 +32,7 @@ def read_side(frame: pl.DataFrame, tables: Mapping[Modality, Table], most: int =
     Parameters
     ----------
     tables : by modality, the table that holds its vectors.
-    most : rows that are taken at most, 0 for all.
+    most : rows that are taken at most, evenly spread over all; 0 for all.
     """
     items, ids = items_of(frame, tuple(tables), most)
     vectors = {modality: read_vectors(table, modality, items[modality]) for modality, table in tables.items()}
@@ -45,7 +45,8 @@ def items_of(
     """Different contents of each modality, sorted; and which of them each row has, -1 where it has none. Arguments as in `read_side`."""
     columns = {modality: f"{modality}_content" for modality in MODALITIES if modality in modalities}
     frame = frame.sort([*reversed(columns.values())], nulls_last=True)  # media before texts
-    frame = frame.head(most) if most else frame
+    if 0 < most < frame.height:
+        frame = frame[np.linspace(0, frame.height - 1, most).round().astype(np.int64)]
     items, ids = {}, {}
     for modality, name in columns.items():
         column = frame.get_column(name)
@@ -124,7 +125,7 @@ def headed(heads: Mapping[Modality, Head], vectors: Mapping[Modality, np.ndarray
                 some = torch.from_numpy(vectors[modality][low : low + AT_ONCE].astype(np.float32)).to(device)
                 parts.append(head(some).cpu().numpy())
         head.train(training)
-        mapped[modality] = np.concatenate(parts)
+        mapped[modality] = np.concatenate(parts) if parts else np.zeros((0, head.form.dimension), np.float32)
     return mapped
 
 

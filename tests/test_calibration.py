@@ -92,14 +92,39 @@ def test_what_one_modality_tells_alone_is_projected_away():
     assert np.trace(projection[:SHARED, :SHARED]) > 3.9, "all four directions lie where the modalities agree"
 
 
-def test_a_remedy_that_costs_lists_of_one_modality_too_much_is_not_taken():
+def measured(monkeypatch, **figures: tuple[float, float]) -> None:
+    """Let each remedy have a recall in mixed lists and one in lists of one modality; all others find nothing."""
+    names = iter([remedy.name for remedy in calibration.candidates(world(2))])
+
+    def told(*_):
+        mixed, alone = figures.get(next(names), (0.0, 0.0))
+        return {"mixed recall@1": mixed, "mixed recall@10": mixed, "alone recall@1": alone}
+
+    monkeypatch.setattr(calibration, "measure", told)
+
+
+@pytest.mark.parametrize(("tolerance", "chosen"), [(1.0, "shift"), (0.31, "shift"), (0.29, "half"), (0.02, "half"), (0.009, "none")])
+def test_a_remedy_that_costs_lists_of_one_modality_too_much_is_not_taken(monkeypatch, tolerance: float, chosen: str):
+    measured(monkeypatch, none=(0.5, 0.9), half=(0.7, 0.89), shift=(0.9, 0.6))
+    assert choose(world(1), world(2), tolerance=tolerance).calibration.name == chosen
+
+
+def test_of_measured_remedies_the_one_that_does_too_little_for_lists_of_one_modality_is_not_taken():
+    """A tolerance below 0 asks for a gain: what falls just short of it is refused, what just reaches it is taken."""
     mine, other = world(1, gap=3.0), world(2, gap=3.0)
     free = choose(mine, other, tolerance=1.0)
     assert recall(free.figures, free.calibration.name) >= max(recall(free.figures, name) for name in free.figures) - 0.01
-    for tolerance in (0.0, -1.0):
-        choice = choose(mine, other, tolerance=tolerance)
-        alone = {name: figures["alone recall@1"] for name, figures in choice.figures.items()}
-        assert choice.calibration.name == "none" or alone[choice.calibration.name] >= alone["none"] - tolerance
+    gain = free.figures[free.calibration.name]["alone recall@1"] - free.figures["none"]["alone recall@1"]
+    assert gain > 0.1
+    assert choose(mine, other, tolerance=0.001 - gain).calibration.name == free.calibration.name
+    assert choose(mine, other, tolerance=-0.001 - gain).calibration.name != free.calibration.name
+    assert choose(mine, other, tolerance=-1.0).calibration.name == "none"
+
+
+@pytest.mark.parametrize(("half", "chosen"), [(0.904, "none"), (0.906, "half")])
+def test_of_remedies_that_do_as_well_but_for_half_a_percent_the_simplest_is_taken(monkeypatch, half: float, chosen: str):
+    measured(monkeypatch, none=(0.9, 0.9), half=(half, 0.9), shift=(half, 0.9))
+    assert choose(world(1), world(2)).calibration.name == chosen
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -167,6 +192,19 @@ def test_heads_give_what_was_measured():
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_very_few_examples_are_no_fault(n: int):
     assert choose(world(1, n=n), world(2, n=n)).calibration.name in {"none", "half", "shift", "center", "standard", "shared 4"}
+
+
+@pytest.mark.parametrize("alike", [False, True], ids=["one picture", "pictures all alike"])
+def test_around_the_mean_of_one_picture_there_is_nothing_to_scale(alike: bool):
+    side = world(1, gap=3.0)
+    first = side.vectors["image"][:1]
+    pictures = np.repeat(first, len(side), axis=0) if alike else first
+    ids = {**side.ids, "image": np.where(np.arange(len(side)) < len(pictures), np.arange(len(side)), -1)}
+    odd = FrozenVectors({**side.vectors, "image": pictures}, ids)
+    for remedy in calibration.candidates(odd):
+        for vectors in remedy.apply(odd.vectors).values():
+            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3, err_msg=remedy.name)
+    assert np.isfinite(choose(world(2, gap=3.0), odd).figures["none"]["gap"])
 
 
 def test_a_modality_without_a_single_example_takes_no_part():

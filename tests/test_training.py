@@ -269,7 +269,7 @@ def test_a_metric_that_validation_does_not_give_is_refused_with_those_it_does(tm
         run(tmp_path, Options(batch=64, steps=1, metric="mrr"))
 
 
-@pytest.mark.parametrize("change", ["batch", "learning_rate", "examples", "head"])
+@pytest.mark.parametrize("change", ["batch", "learning_rate", "examples", "head", "first weights", "scale"])
 def test_another_trainings_folder_is_refused(tmp_path, change):
     run(tmp_path)
     options = {"batch": Options(**{**vars(OPTIONS), "batch": 32}), "learning_rate": Options(**{**vars(OPTIONS), "learning_rate": 1e-4})}
@@ -277,9 +277,12 @@ def test_another_trainings_folder_is_refused(tmp_path, change):
     made = towers()
     if change == "head":
         made["text"] = OnVectors(nn.Linear(SIZES["text"], 16))
-    named = "weights" if change == "head" else change
+    if change == "first weights":
+        nn.init.zeros_(made["text"].head[0].weight)
+    named = change if change in {"batch", "learning_rate", "examples"} else "weights"
+    objective = Objective(scale=50.0 if change == "scale" else None)
     with pytest.raises(EncoderError, match=rf"is of another training: {named} .*another folder"):
-        train(made, Objective(), examples(vectors), options.get(change, OPTIONS), folder=tmp_path, validate=recall(made, vectors))
+        train(made, objective, examples(vectors), options.get(change, OPTIONS), folder=tmp_path, validate=recall(made, vectors))
 
 
 def test_a_file_that_is_no_state_is_refused(tmp_path):

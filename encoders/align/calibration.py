@@ -132,10 +132,10 @@ def candidates(side: FrozenVectors, fixed: Collection[Modality] = ()) -> list[Ca
     meeting = np.mean([means[modality] for modality in fixed or means], axis=0)  # (d,)
     to_it = {modality: mean - meeting for modality, mean in means.items() if modality not in fixed}
     moved = [Calibration(), Calibration("half", _float({m: c / 2 for m, c in to_it.items()})), Calibration("shift", _float(to_it))]
-    if fixed:
-        return moved
     centred = {modality: unit(vectors - means[modality]) for modality, vectors in units.items()}
     deviations = {modality: vectors.std(axis=0) for modality, vectors in centred.items()}
+    if fixed or min(d.max() for d in deviations.values()) <= TIE:  # of one item, or several alike, nothing is left around their mean
+        return moved
     standard = {modality: np.diag(d.mean() / np.maximum(d, 0.01 * d.mean())) for modality, d in deviations.items()}
     dimension = len(meeting)
     shared = _shared(centred, side.ids)

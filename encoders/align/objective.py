@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import combinations
 from typing import Literal, get_args
@@ -53,7 +53,7 @@ class Objective(nn.Module):
         if not 0 < scale <= most:
             raise EncoderError(f"scale = {scale} is not above 0 and at most {most}; CLIP begins with 14.3, SigLIP with 10")
         self.loss = loss
-        self.weights = {pair_name(*_pair(name)): float(weight) for name, weight in (weights or {}).items()}
+        self.weights = _checked(weights or {})
         self.most = most
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned)
         if loss == "sigmoid":
@@ -125,6 +125,20 @@ def unit(vectors: Tensor) -> Tensor:
 def pair_name(a: Modality, b: Modality) -> str:
     """A pair's name: "text-image", always in the order text, image, audio, video."""
     return "-".join(sorted((a, b), key=MODALITIES.index))
+
+
+def trained_pairs(modalities: Iterable[Modality], weights: Mapping[str, float]) -> list[tuple[Modality, Modality]]:
+    """Pairs of some modalities whose weight is not 0, each in the order of its name."""
+    known, found = _checked(weights), set(modalities)
+    pairs = combinations([modality for modality in MODALITIES if modality in found], 2)
+    return [pair for pair in pairs if known.get(pair_name(*pair), 1.0)]
+
+
+def _checked(weights: Mapping[str, float]) -> dict[str, float]:
+    for name, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise EncoderError(f"the weight of {name} is {weight:g}; weights are 0, which leaves the pair out, or more")
+    return {pair_name(*_pair(name)): float(weight) for name, weight in weights.items()}
 
 
 def _pair(name: str) -> tuple[Modality, Modality]:

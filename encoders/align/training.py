@@ -270,7 +270,7 @@ class _Training:
         return how | {
             "loss": f"{self.objective.loss} {sorted(self.objective.weights.items())} {self.objective.most}",
             "examples": _digest(self.examples.digest.encode(), *(b"" if one is None else one.tobytes() for one in contents)),
-            "weights": _digest("\n".join(shapes).encode()),
+            "weights": _digest("\n".join(shapes).encode(), *(_bytes(one) for one in self.modules.parameters() if one.requires_grad)),
         }
 
 
@@ -317,6 +317,10 @@ def _digest(*contents: bytes) -> str:
     for content in contents:
         hashed.update(len(content).to_bytes(8) + content)
     return hashed.hexdigest()[:16]
+
+
+def _bytes(parameter: Tensor) -> bytes:
+    return parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _cuda(device: str) -> list[int]:

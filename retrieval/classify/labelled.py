@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from retrieval.errors import QueryError
-from storage.folder import name_to_key
+from storage.folder import below, name_to_key
 
 COLUMNS = ("uri", "label")
 LEARNED = 2  # examples of a class that a split leaves to be learned from: one in each fold
@@ -126,4 +125,4 @@ def _absolute(uri: str, root: str) -> str:
         return uri
     if uri.startswith("/"):
         return f"file://{name_to_key(uri)}"
-    return f"{root}/{posixpath.normpath(name_to_key(uri))}" if root else uri
+    return below(root, uri) if root else uri
