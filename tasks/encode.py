@@ -87,8 +87,8 @@ class Staged:
 def encode(shard: Shard, ready: PreparedShard, encoding: Encoding) -> Staged:
     """Turn a shard's prepared files into a staged file, and remove them.
 
-    A segment whose vector cannot be made or fails the checks takes its whole object to `failures`. If no segment of a sizeable shard can be
-    encoded, or all get one and the same vector, the encoder is broken: EncoderError.
+    A segment whose vector cannot be made or fails the checks takes its whole object to `failures`. If no object of a shard can be encoded,
+    and several fail for another reason than what they hold, or if all get one and the same vector, the encoder is broken: EncoderError.
     """
     began = monotonic()
     tally = Tally()
@@ -97,8 +97,9 @@ def encode(shard: Shard, ready: PreparedShard, encoding: Encoding) -> Staged:
     for file in {part.path for outcome in ready.ready for part in outcome.parts}:
         discard(file)
     whole = {outcome.index: outcome.segments for outcome in ready.ready if outcome.index not in tally.failures}
-    if tally.failures and not whole and len(tally.failures) > 1:
-        raise EncoderError(f"no object of shard {shard.name} could be encoded; the first: {next(iter(tally.failures.values())).error}")
+    unexplained = [failure for row, failure in tally.failures.items() if row not in tally.refused]
+    if len(unexplained) > 1 and not whole:
+        raise EncoderError(f"no object of shard {shard.name} could be encoded; the first: {unexplained[0].error}")
     failures = [*ready.failures, *tally.failures.values()]
     return Staged(shard, path, whole, failures, ready.twins, ready.hashes, tally.encoded, monotonic() - began)
 

@@ -21,9 +21,17 @@ SUSPICIOUS = 8  # so many segments with one and the same vector mean a broken en
 
 @dataclass
 class Tally:
-    """What became of a shard's segments: objects that failed, by their row, and how many segments went through an encoder."""
+    """What became of a shard's segments.
+
+    Parameters
+    ----------
+    failures : of objects, by their row.
+    refused : rows of those among them that the encoder refused for what they hold; the others fail by the encoder's own fault, perhaps.
+    encoded : segments that went through an encoder.
+    """
 
     failures: dict[int, Failure] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)
     encoded: int = 0
 
 
@@ -72,6 +80,8 @@ class Forward:
     def _take(self, part: np.ndarray, result: np.ndarray | Exception) -> None:
         if isinstance(result, Exception):
             self._fail(part, "encode", *_told(result))
+            if isinstance(result, MediumError):
+                self._tally.refused.update(self.window.objects[part].tolist())
             return
         want = (len(part), self.spec.dimension)
         if result.shape != want:

@@ -111,6 +111,30 @@ def test_all_segments_of_a_failed_object_are_left_out():
     assert good.tolist() == [0, 1, 4, 5]
 
 
+class Deaf(Angle):
+    """Gives the same vector whatever it is given."""
+
+    def encode(self, inputs):
+        return np.repeat(np.array([[1, 0]], np.float32), len(inputs["x"]), axis=0)
+
+
+def test_an_encoder_that_ignores_its_input_is_refused_from_eight_segments_on():
+    vectors, good = forward([Deaf()], 7, 4)
+    assert (vectors[:, 0] == 1).all() and len(good) == 7
+    with pytest.raises(EncoderError, match="the same vector for 8 different segments; nothing of it was written"):
+        forward([Deaf()], 8, 4)
+
+
+def test_segments_that_are_alike_may_share_one_vector():
+    held = window(100)
+    silence = {"x": [np.zeros(1)] * 100}
+    with ThreadPoolExecutor(1) as pool:
+        _, good = Forward(
+            [Deaf()], Prepared(held.objects, held.numbers, held.start, held.end, held.text, silence), 16, pool, Tally()
+        ).result()
+    assert len(good) == 100
+
+
 def test_vectors_of_another_shape_are_the_encoders_fault():
     class Wide(Angle):
         def encode(self, inputs):

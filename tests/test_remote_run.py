@@ -86,6 +86,18 @@ def test_one_bad_text_is_quarantined_alone_with_the_servers_words(tmp_path: Path
     assert "answers 400 for tiny-embedding: your input cannot be embedded" in told["error"]
 
 
+@pytest.mark.parametrize("bad", [1, 2, 5])
+def test_new_texts_that_are_all_refused_go_to_quarantine_and_stop_no_run(tmp_path: Path, server: EmbeddingServer, bad: int):
+    source, how = bucket(tmp_path / "bucket", 3), {"space": str(space(tmp_path, server)), "floor": 0.1}
+    embed(source, tmp_path / "lance", **how)
+    for number in range(bad):
+        (source / f"bad{number}.txt").write_text(f"text {number} {BAD}")
+    account = embed(source, tmp_path / "lance", **how)
+    assert (account.unchanged, account.quarantined, account.balanced) == (3, bad, True)
+    (source / "good.txt").write_text("one more")
+    assert embed(source, tmp_path / "lance", **how).embedded == 1
+
+
 def test_a_text_that_the_server_gives_no_numbers_for_is_quarantined_alone(tmp_path: Path, server: EmbeddingServer):
     source = bucket(tmp_path / "bucket", bad={71: LOST})
     account = embed(source, tmp_path / "lance", space=str(space(tmp_path, server)), batch=64)
