@@ -54,7 +54,7 @@ def test_times_of_every_kind_are_seconds_of_utc(times):
 
 
 def test_a_date_is_its_first_second_and_a_missing_time_is_counted():
-    for day in (["2026-03-01", ""], [date(2026, 3, 1), None]):
+    for day in (["2026-03-01", ""], ["20260301", ""], [date(2026, 3, 1), None]):
         found = read(pl.DataFrame({"user": ["a"] * 2, "item": list("xy"), "time": day}))
         assert found.frame.get_column("time").to_list() == [NOON.timestamp() - 12 * 3600, None]
         assert (found.untimed, found.timed) == (1, True)

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 from asked_table import DIMENSION, opened, row, texts
+from buckets import embed, picture
 
 from retrieval.filters import Filter
-from retrieval.query import QueryError
+from retrieval.query import QueryError, Searcher
 from retrieval.search import nothing_fits, queries_file
 from retrieval.search.question import parse
 from retrieval.search.search import Manner, search
@@ -62,6 +63,18 @@ def test_a_question_that_cannot_be_asked_is_told_and_its_neighbours_are_answered
     for one in answered:
         expected = [] if one.problem else searcher.search(one.query, limit=2)
         np.testing.assert_allclose([hit.score for hit in one.hits], [hit.score for hit in expected], atol=1e-3)
+
+
+def test_where_words_cannot_be_asked_other_questions_still_are(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(picture(number))
+    (tmp_path / "pics.toml").write_text('name = "pics"\n[image]\nencoder = "clip-image"\nweights = "package:miniature/clip"\n')
+    embed(tmp_path / "pictures", tmp_path / "lance", space=str(tmp_path / "pics.toml"))
+    asked = ["a big bird", str(tmp_path / "pictures" / "1.png")]
+    words, shown = queries_file.answer(Searcher(str(tmp_path / "lance")), asked, Filter(), Manner(limit=1))
+    assert "cannot embed words" in words.problem and not words.hits
+    assert not shown.problem and shown.hits[0].uri.endswith("/1.png")
 
 
 def test_only_what_fits_is_answered_in_a_file_as_it_is_alone(searcher, tmp_path):

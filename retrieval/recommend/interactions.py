@@ -185,14 +185,25 @@ def _times(table: pl.DataFrame) -> pl.Series:
 
 
 def _seconds(text: str | None) -> float | None:
-    try:
-        return float(text or "nan") if text else None
-    except ValueError:
-        pass
-    try:
-        time = datetime.fromisoformat(text or "")
-    except ValueError:
-        return np.nan
+    if not text:
+        return None
+    for read in (_basic_date, float, _iso):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return np.nan
+
+
+def _basic_date(text: str) -> float:
+    """20240131, which would else be seconds of the summer of 1970."""
+    if len(text) != len("20240131"):
+        raise ValueError
+    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).timestamp()
+
+
+def _iso(text: str) -> float:
+    time = datetime.fromisoformat(text)
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 

@@ -134,7 +134,11 @@ def _embedded(searcher: Searcher, asked: Sequence[str]) -> tuple[dict[int, Term]
             problems[place] = str(problem)
     words = {place: str(term.what) for place, term in terms.items() if isinstance(term.what, str)}
     if words:
-        encoded = embed_texts(searcher.encoder("text", "words"), list(words.values()))
+        try:
+            encoder = searcher.encoder("text", "words")
+        except QueryError as problem:
+            return terms, windows, problems | dict.fromkeys(words, str(problem))
+        encoded = embed_texts(encoder, list(words.values()))
         places = list(words)
         windows |= {places[kept]: encoded.vectors[encoded.owner == number] for number, kept in enumerate(encoded.kept.tolist())}
         problems |= {places[failed]: f"the words have no vector: {reason}" for failed, reason in encoded.failed.items()}
