@@ -66,16 +66,14 @@ def positions(
     firsts = np.searchsorted(candidate_of, np.arange(m + 1))
     found = np.zeros((n, DEPTH), np.int64)
     for q_low, q_high, rows in _query_blocks(queries, query_of):
-        mine = pairs[np.searchsorted(pairs[:, 0], q_low) : np.searchsorted(pairs[:, 0], q_high)] - (q_low, 0)
+        mine = _of_block(pairs, q_low, q_high)
         owners = query_of[rows] - q_low
         own = _own_scores(queries[rows], owners, candidates, firsts, mine)
         if not np.isfinite(own).all():
             raise ValueError("a right answer's score is not a finite number; vectors must be finite")
         best = _best(own, mine[:, 0], q_high - q_low)  # (queries, at most 10)
         ahead = np.zeros(best.shape, np.int64)
-        for low, scores in _scores(queries[rows], owners, candidates, candidate_of):
-            here = mine[(mine[:, 1] >= low) & (mine[:, 1] < low + scores.shape[1])]
-            scores[here[:, 0], here[:, 1] - low] = -np.inf  # right answers are not ahead of each other
+        for scores in _wrong_scores(queries[rows], owners, candidates, candidate_of, mine):
             for j in range(best.shape[1]):
                 ahead[:, j] += np.count_nonzero(~(scores < best[:, j, None] - np.float32(TIE)), axis=1)  # so that NaN is ahead, too
         places = np.where(np.isfinite(best), ahead + np.arange(1, best.shape[1] + 1), 0)
@@ -103,23 +101,24 @@ def nearest(
     return found
 
 
-def listed_positions(listed: list[np.ndarray], right: np.ndarray, candidates: int) -> np.ndarray:
-    """`positions` in lists that somebody else made, such as an index: (queries, 10), `FAR` for right answers that a list lacks.
+def wrong_scores(
+    queries: np.ndarray,
+    candidates: np.ndarray,
+    right: np.ndarray,
+    *,
+    query_of: np.ndarray | None = None,
+    candidate_of: np.ndarray | None = None,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some queries and their scores with some candidates, float32 (queries, candidates), all in turn; -inf for right answers.
 
-    Parameters
-    ----------
-    listed : candidates of each query, best first, each once.
-    right : as in `positions`.
-    candidates : how many there are.
+    Arguments as in `positions`.
     """
-    pairs = _checked(right, len(listed), candidates)
-    found = np.zeros((len(listed), DEPTH), np.int64)
-    for query, (names, answers) in enumerate(zip(listed, _answers(pairs, len(listed)), strict=True)):
-        held = np.flatnonzero(np.isin(names, answers))[:DEPTH] + 1
-        number = min(len(answers), DEPTH)
-        found[query, :number] = FAR
-        found[query, : len(held)] = held
-    return found
+    query_of, candidate_of = _owners(queries, query_of), _owners(candidates, candidate_of)
+    pairs = _checked(right, int(query_of[-1]) + 1, int(candidate_of[-1]) + 1)
+    for q_low, q_high, rows in _query_blocks(queries, query_of):
+        mine = _of_block(pairs, q_low, q_high)
+        for scores in _wrong_scores(queries[rows], query_of[rows] - q_low, candidates, candidate_of, mine):
+            yield slice(q_low, q_high), scores
 
 
 def by_query(positions: np.ndarray) -> dict[str, np.ndarray]:
@@ -226,6 +225,22 @@ def _scores(queries: np.ndarray, owners: np.ndarray, candidates: np.ndarray, can
         yield open_name, open_scores[:, None]
 
 
+def _wrong_scores(
+    queries: np.ndarray, owners: np.ndarray, candidates: np.ndarray, candidate_of: np.ndarray, right: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The same scores, with -inf for right answers, which are not ahead of each other."""
+    for low, scores in _scores(queries, owners, candidates, candidate_of):
+        here = right[(right[:, 1] >= low) & (right[:, 1] < low + scores.shape[1])]
+        scores[here[:, 0], here[:, 1] - low] = -np.inf
+        yield scores
+
+
+def _of_block(pairs: np.ndarray, low: int, high: int) -> np.ndarray:
+    """The pairs of a block of queries, which are counted from its first."""
+    mine: np.ndarray = pairs[np.searchsorted(pairs[:, 0], low) : np.searchsorted(pairs[:, 0], high)] - (low, 0)
+    return mine
+
+
 def _maxima(scores: np.ndarray, owners: np.ndarray, axis: int) -> np.ndarray:
     starts = np.flatnonzero(np.diff(owners, prepend=owners[0] - 1))
     best: np.ndarray = scores if len(starts) == len(owners) else np.maximum.reduceat(scores, starts, axis=axis)
@@ -274,10 +289,6 @@ def _better(names: np.ndarray, best: np.ndarray, low: int, scores: np.ndarray, k
     place = np.arange(len(order)) - np.searchsorted(owners[order], np.arange(len(best)))[owners[order]]
     kept = order[place < k]
     return all_names[kept].reshape(-1, k), all_scores[kept].reshape(-1, k)
-
-
-def _answers(pairs: np.ndarray, n: int) -> list[np.ndarray]:
-    return np.split(pairs[:, 1], np.searchsorted(pairs[:, 0], np.arange(1, n)))
 
 
 def _owners(vectors: np.ndarray, owner_of: np.ndarray | None) -> np.ndarray:

@@ -71,6 +71,20 @@ def test_copies_are_told_from_what_is_only_alike():
     assert found[0].cosines == pytest.approx((1, 1 / np.hypot(1, 0.05), 1))
 
 
+@pytest.mark.parametrize("block", [64, 2048])
+def test_equal_vectors_of_different_contents_are_found_at_a_cosine_of_1(block):
+    """Rounded to float32, the cosine of many a unit vector with itself lies just below 1."""
+    once = unit(np.random.default_rng(3).standard_normal((400, 128))).astype(np.float32)
+    found = duplicates(np.concatenate([once, once]), [str(k) for k in range(800)], 1, block=block)
+    assert [group.members for group in found] == [(k, k + 400) for k in range(400)]
+    assert not any(group.exact for group in found)
+
+
+def test_a_cosine_clearly_below_the_threshold_is_not_rounded_up_to_it():
+    turned = np.array([[1, 0], [np.cos(0.002), np.sin(0.002)]], np.float32)  # of cosine 1 - 2e-6
+    assert duplicates(turned, ["a", "b"], 1) == []
+
+
 def test_nothing_alike_and_nothing_at_all_make_no_groups():
     assert duplicates(np.eye(4, dtype=np.float32), list("abcd"), 0.5) == []
     assert duplicates(np.empty((0, 4), np.float32), [], 0.5) == []

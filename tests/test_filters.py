@@ -83,6 +83,16 @@ def test_a_filter_leaves_exactly_the_rows_for_which_it_holds(searcher, name, per
         same(searcher.nearest(vectors, keep=keep, limit=limit, per_object=per_object), naive(vectors, holds, limit, per_object))
 
 
+def test_a_prefix_holds_whatever_letter_follows_it(tmp_path):
+    """Such as one of an alphabet far behind z, by code points or by the bytes of UTF-8."""
+    inside = [f"file:///b/{name}.png" for name in ("", "a", "z", "zz", "~", "é", "中文", "\uffee", "😀")]
+    searcher = opened(
+        tmp_path / "lance", [row(uri, np.ones(DIMENSION)) for uri in [*inside, "file:///a/中.png", "file:///b.png", "file:///c/a.png"]]
+    )
+    hits = searcher.nearest(queries(1), keep=Filter(prefix="file:///b/"), limit=100)
+    assert {hit.uri for hit in hits} == set(inside)
+
+
 def test_long_lists_are_not_given_to_the_engine():
     assert Filter(uris=MANY).long and Filter(without=MANY).long and not Filter(uris=frozenset(map(str, range(LISTED)))).long
     assert len(Filter(uris=MANY).rest.sql()) == 0
@@ -123,6 +133,17 @@ def test_many_questions_in_one_pass_get_the_answers_that_each_gets_alone(searche
     for q in range(n):
         same(together[q], naive(asked[query_of == q], lambda r: r["medium"] == "video", 6, per_object))
     assert searcher.nearest_of_many(asked[:0], query_of[:0]) == []
+
+
+def test_scores_are_cosines_though_rounding_to_float16_leaves_no_row_of_length_one(searcher):
+    asked = queries(4, 8)
+    found = exact.nearest(searcher.table, asked, np.arange(4), len(ROWS), COLUMNS)
+    rounded = {(r["uri"], r["segment"]): np.float16(r["vector"]).astype(np.float64) for r in ROWS}
+    lengths = np.array([np.linalg.norm(vector) for vector in rounded.values()])
+    assert np.abs(lengths - 1).max() > 5e-5, "far more than the tolerance below"
+    told = [rounded[uri, segment] for uri, segment in found.select("uri", "segment").iter_rows()]
+    cosines = [asked[q] @ v / np.linalg.norm(v) for q, v in zip(found.get_column("query"), told, strict=True)]
+    np.testing.assert_allclose(found.get_column("score"), cosines, atol=2e-6)
 
 
 def test_a_pass_in_small_blocks_finds_the_same(searcher, monkeypatch):

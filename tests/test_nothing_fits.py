@@ -100,6 +100,14 @@ def test_own_questions_are_what_is_measured_by(searcher):
     nothing_fits.calibrate(searcher)
 
 
+def test_the_threshold_is_the_lowest_that_lets_no_more_nonsense_through_than_was_asked(tmp_path, monkeypatch):
+    """Of twelve questions with the excesses 0 to 11 one may exceed it, for two would be more than a tenth."""
+    alone = opened(tmp_path / "lance", texts(SAID[:10]))
+    monkeypatch.setattr(nothing_fits, "_best", lambda searcher, rule, asked, own=(): (np.arange(len(asked)), np.arange(len(asked))))
+    told = nothing_fits.calibrate(alone, nothing=nonsense.texts(36, seed=5), wrong=0.1)
+    assert told.get_column("threshold").to_list() == [10]
+
+
 def test_noise_pictures_and_noises_are_media_that_an_encoder_takes():
     for picture in nonsense.pictures(8, seed=1):
         assert picture.shape == (224, 224, 3) and picture.dtype == np.uint8

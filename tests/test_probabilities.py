@@ -96,6 +96,12 @@ def test_the_calibration_error_is_nothing_where_confidence_is_accuracy_and_all_w
     assert expected_calibration_error(np.tile([1.0, 0.0], (5, 1)), np.ones(5, int)) == 1
 
 
+def test_a_confidence_on_the_edge_of_two_bins_belongs_to_the_lower_one():
+    """Bins are open on the left, as in Guo et al.: 0.5 and wrong stands alone in (0, 0.5], 0.75 and right in (0.5, 1]."""
+    probabilities = np.array([[0.5, 0.5], [0.75, 0.25]])
+    assert expected_calibration_error(probabilities, np.array([1, 0]), bins=2) == pytest.approx((0.5 + 0.25) / 2)
+
+
 def test_calibrating_brings_the_error_down_and_moves_no_answer():
     scores, labels = examples(4_000, 6, 30, seed=1)
     fitted, judged = slice(0, 2_000), slice(2_000, None)

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import ndcg_score, top_k_accuracy_score
 
 from retrieval import ranking
-from retrieval.ranking import FAR, METRICS, by_query, differences, figures, intervals, listed_positions, nearest, positions
+from retrieval.ranking import FAR, METRICS, by_query, differences, figures, intervals, nearest, positions, wrong_scores
 
 
 def unit(rows: int, dimension: int = 12, seed: int = 0) -> np.ndarray:
@@ -122,11 +122,13 @@ def test_metrics_with_several_right_answers_are_their_definitions():
     np.testing.assert_allclose(values["ndcg@10"], [(1 + 1 / math.log2(4)) / ideal, 1 / math.log2(7), 0])
 
 
-def test_lists_of_somebody_else_give_the_same_positions_as_far_as_they_reach():
-    queries, candidates, right = unit(40, seed=1), unit(60, seed=2), answers(40, 60, 3)
-    whole = positions(queries, candidates, right)
-    listed = listed_positions(list(nearest(queries, candidates, k=20)), right, 60)
-    assert (listed == np.where(whole > 20, FAR, whole)).all() and (listed == FAR).any()
+def test_scores_of_wrong_candidates_are_those_of_a_whole_product_in_turn(blocks):
+    query_of, candidate_of = owners(20, 4), owners(250, 5)
+    queries, candidates, right = unit(len(query_of), seed=6), unit(len(candidate_of), seed=7), answers(20, 250, 8)
+    whole = np.array([[(queries[query_of == q] @ candidates[candidate_of == c].T).max() for c in range(250)] for q in range(20)])
+    whole[right[:, 0], right[:, 1]] = -np.inf
+    parts = [scores for _, scores in wrong_scores(queries, candidates, right, query_of=query_of, candidate_of=candidate_of)]
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-6)
 
 
 def test_what_does_not_fit_is_refused():

@@ -393,6 +393,17 @@ def test_what_is_held_out_never_shows_in_what_is_learned_from(home, searcher, sl
     assert used + out == match(read(frame), catalogue.items).frame.height
 
 
+def test_what_was_met_in_the_same_second_as_the_held_out_like_is_learned_from_and_what_came_later_is_not():
+    """Of the likes of one second the one in the last row is held out."""
+    frame = pl.DataFrame(
+        {"user": ["a"] * 5, "item": ["later", "first", "beside", "disliked", "last"], "weight": [-1, 1, 1, -1, 1], "time": [6, 3, 5, 5, 5]}
+    )
+    items = pl.DataFrame({"item": ["first", "beside", "disliked", "last", "later"], "content": range(5)})
+    division = divide(match(read(frame), items), np.arange(5), timed=True)
+    assert division.held.rows() == [("a", 3)]
+    assert (division.train.get_column("content").to_list(), division.later) == ([0, 1, 2], 1)
+
+
 def first_met(frame, catalogue, division):
     rows = match(read(frame), catalogue.items).frame.join(division.held, on=["user", "content"])
     return rows.group_by("user").agg(until=pl.col("time").min())

@@ -14,6 +14,7 @@ from retrieval.units import Units
 
 BLOCK = 2048  # rows compared at once: 16 MB of cosines
 HELD = 1 << 20  # pairs held before they are merged into groups: 16 MB
+TIE = 1e-6  # float32 sums of unit vectors differ by less: a vector's cosine with itself is seldom 1 exactly
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def duplicates(
     ----------
     vectors : (n, d), of unit length.
     contents : n names of contents, such as hashes; of segments, with their number.
-    threshold : cosine, above 0 and at most 1.
+    threshold : cosine, above 0 and at most 1; pairs that lack less than a millionth of it are taken, so that 1 finds equal vectors.
     within : n names; only rows of one name are compared, such as media, which have no duplicates in each other. Copies always count.
     owners : n names; rows of one are not compared with each other, such as segments of one object.
 
@@ -184,7 +185,7 @@ def _near(vectors: np.ndarray, rows: np.ndarray, threshold: float, block: int) -
         for high in range(low, len(rows), block):
             theirs = rows[high : high + block]
             cosines = vectors[ours].astype(np.float32) @ vectors[theirs].astype(np.float32).T
-            one, other = np.nonzero(cosines >= threshold)
+            one, other = np.nonzero(cosines >= threshold - TIE)
             later = ours[one] < theirs[other]
             yield ours[one[later]], theirs[other[later]]
 

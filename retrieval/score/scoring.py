@@ -11,32 +11,11 @@ import polars as pl
 
 from encoders.spec import MODALITIES
 from retrieval import ranking
-from retrieval.filters import Filter
-from retrieval.ranking import Figure
 from retrieval.score import geometry
 from retrieval.score.questions import MIXED, Chosen, Question, Scored, chosen_of, linked, question_of, questions_of
+from retrieval.score.through_index import Figures, ThroughIndex, through_index
 
-INDEX_QUERIES = 500  # asked of an index, one by one; more would make an hour of what takes a minute
 SHAPE_ROWS = 5_000  # of a modality, from which the shape of the space is told: uniformity takes all pairs of them
-SEVERAL = 10  # segments asked of an index for each object wanted, where objects have several
-
-Figures = Mapping[str, Figure]
-
-
-@dataclass(frozen=True)
-class ThroughIndex:
-    """What the table's vector index gives for some of the queries.
-
-    Parameters
-    ----------
-    found : share of the exact ten nearest that the index lists among its first ten.
-    lost : recall@10 exact minus through the index, of the same queries.
-    """
-
-    queries: int
-    figures: Figures
-    found: float
-    lost: Figure
 
 
 @dataclass(frozen=True)
@@ -109,7 +88,7 @@ def score(
         questions = questions_of(pairs, chosen)
         found = {name: question.positions() for name, question in questions.items()}
         directions = {
-            name: _direction(question, found[name], _index(scored, name, question, found[name], seed), seed)
+            name: _direction(question, found[name], through_index(scored, name, question, found[name], seed), seed)
             for name, question in questions.items()
             if name != MIXED
         }
@@ -126,40 +105,6 @@ def _direction(question: Question, positions: np.ndarray, index: ThroughIndex | 
     n = len(positions)
     figures = ranking.figures(positions, seed=seed)
     return Direction(n, len(question.candidates.places), len(question.right) / n, figures, index)
-
-
-def _index(scored: Scored, name: str, question: Question, positions: np.ndarray, seed: int) -> ThroughIndex | None:
-    """The same queries, or some of them, asked as `search` asks.
-
-    None where texts are looked for, the table has no vector index, or not all of its objects are candidates: the index knows them all.
-    """
-    table, medium = scored.searcher.table, name.partition(">")[2]
-    objects = scored.held.objects.filter(pl.col("medium") == medium).height
-    if medium == "text" or objects != len(question.candidates.places) or not any(i.columns == ["vector"] for i in table.list_indices()):
-        return None
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(positions))[:INDEX_QUERIES])
-    candidates = question.candidates.contents()
-    place_of = dict(candidates.select("uri", "place").iter_rows())
-    single = bool((question.candidates.held.objects[question.candidates.places].get_column("rows") == 1).all())
-    limit = ranking.DEPTH * (1 if single else SEVERAL)
-    listed = []
-    for query in drawn:
-        hits = scored.searcher.nearest(
-            question.queries.held.rows_of(int(question.queries.places[query])), keep=Filter(media=(medium,)), limit=limit
-        )
-        uris = list(dict.fromkeys(hit.uri for hit in hits))[: ranking.DEPTH]
-        listed.append(np.array([place_of[uri] for uri in uris], np.int64))
-    right = question.right[np.isin(question.right[:, 0], drawn)]
-    some = Question(
-        Chosen(question.queries.held, question.queries.places[drawn]),
-        question.candidates,
-        np.stack([np.searchsorted(drawn, right[:, 0]), right[:, 1]], axis=1),
-    )
-    found = ranking.listed_positions(listed, some.right, len(candidates))
-    exact = some.nearest()
-    share = np.mean([np.isin(best, names).mean() for best, names in zip(exact, listed, strict=True)])
-    lost = ranking.differences(found, positions[drawn], seed=seed)["recall@10"]
-    return ThroughIndex(len(drawn), ranking.figures(found, seed=seed), float(share), lost)
 
 
 def _mixed(question: Question, positions: np.ndarray, seed: int) -> MixedLists:
