@@ -61,7 +61,7 @@ def drive_align(asked: AlignSettings, *, direct: bool) -> dict[str, Any]:
 
 
 def drive_maintain(asked: MaintainSettings, *, direct: bool) -> dict[str, Any]:
-    """The report of a maintenance; its "met" tells whether the recall was reached. What refuses it is raised."""
+    """The report of a maintenance; its "met" tells whether readers have what was asked for. What refuses it is raised."""
     from flows.maintain_run import MOST_STEPS, maintain_table, open_maintain
 
     run = open_maintain(asked)

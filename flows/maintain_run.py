@@ -15,7 +15,7 @@ from lancedb.table import Table
 
 from encoders.spec import Space
 from flows.settings import MaintainSettings, SettingsError
-from storage import index, runs, table, upkeep
+from storage import index, recall, runs, table, upkeep
 from storage.errors import StorageError, TableError
 from storage.index import IndexRules, IndexState
 from storage.lock import sole_writer
@@ -39,7 +39,8 @@ class MaintainRun:
     table: Table
     name: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{token_hex(3)}")
     before: IndexState | None = None
-    began_at: tuple[int, int | None] = (0, None)  # the latest version and the published one
+    live: int | None = None  # the version that readers saw when it began
+    current: bool = False  # whether the latest version held the rows of that one
     reason: str = ""
     settled: tuple[int, int] = (0, 0)  # rows newly indexed, fragments merged away
     exam: Exam | None = None
@@ -54,14 +55,22 @@ class MaintainRun:
 
     @property
     def reached(self) -> bool:
-        """Whether readers get what was asked for: an index that reaches the target, or none where none is worth it."""
+        """Whether the latest version has what was asked for: an index that reaches the target, or none where none is worth it."""
         return self.attempts[-1].reached if self.attempts else True
+
+    @property
+    def met(self) -> bool:
+        """Whether readers have it, too: by this maintenance, or, where it could not move them, by an earlier one."""
+        if not self.reached or self.live is None:
+            return False
+        return self.current or maintain.served(index.state(table.published(self.db, self.settings.table)), self.dimension, self.wanted)
 
     def look(self) -> None:
         """See how the table stands, and decide."""
         self.table.checkout_latest()  # type: ignore[no-untyped-call]
         self.before = index.state(self.table)
-        self.began_at = (int(self.table.version), table.published_version(self.table))
+        self.live = table.published_version(self.table)
+        self.current = self.live is not None and table.same_rows(self.table, self.live)
         self.reason = maintain.why_build(self.before, self.dimension, self.wanted.rules)
         space = Space.from_json(table.space_json(self.table))
         asked = self.settings
@@ -70,6 +79,7 @@ class MaintainRun:
     def merge(self) -> None:
         """Follow up indices and merge fragments, before rows are drawn and an index is built over them."""
         self.settled = upkeep.settle(self.table)
+        self._note()
         if self.reason:
             index.index_filters(self.table)
 
@@ -91,12 +101,13 @@ class MaintainRun:
         """Move readers to what was measured; or, if it misses, take the index away and leave readers where they are."""
         if not self.reached:
             index.drop(self.table)
-        elif self.began_at[0] == self.began_at[1] != self.table.version:
+        elif self.current and self.live != self.table.version:
             table.publish(self.table, int(self.table.version))
 
     def clean(self) -> dict[str, Tidied]:
         """Drop old versions and leftovers, also of the tables beside."""
         tidied = upkeep.tidy_all(self.db, self.settings.table, timedelta(days=self.settings.keep_days))
+        self._note()
         self.table.checkout_latest()  # type: ignore[no-untyped-call]
         return tidied
 
@@ -113,7 +124,7 @@ class MaintainRun:
             "dimension": self.dimension,
             "version": int(self.table.version),
             "published": table.published_version(self.table),
-            "published_before": self.began_at[1],
+            "published_before": self.live,
             "target": self.wanted.target,
             "reason": self.reason,
             "before": asdict(self.before),
@@ -123,19 +134,33 @@ class MaintainRun:
             "indexed": self.settled[0],
             "merged": self.settled[1] + sum(each.merged for each in tidied.values()),
             "freed": sum(each.freed for each in tidied.values()),
-            "met": self.reached,
+            "met": self.met,
             "verdict": self._verdict(after),
             "seconds": round(monotonic() - self.began, 3),
         }
         runs.finish(self.db, asked.table, report, kind=runs.MAINTAIN)
         return report
 
+    def _note(self) -> None:
+        """Keep it known that the latest version holds what readers see, also if this maintenance misses or is killed."""
+        live = table.published_version(self.table)
+        if self.current and live is not None:
+            table.note_same_rows(self.table, live)
+
     def _verdict(self, after: IndexState) -> str:
+        told = self._found(after)
+        if not self.reached or self.current:
+            return told
+        if self.live is None:
+            return f"{told}; nothing is published: no embed has passed its checks yet"
+        return f"{told}; readers stay at version {self.live}: the latest holds other rows, which no embed has published"
+
+    def _found(self, after: IndexState) -> str:
         if not self.attempts:
             return f"No index: {after.rows:,} rows of {self.dimension} dimensions are searched one by one, exactly"
         if not self.reached:
             told = ", ".join(f"{attempt.kind} {attempt.best.least:.3f}" for attempt in self.attempts)
-            where = f"readers stay at version {self.began_at[1]}" if self.began_at[1] else "nothing is published"
+            where = f"readers stay at version {self.live}" if self.live else "nothing is published"
             return f"Recall {self.wanted.target:g} missed ({told}): the index was taken away, {where}"
         last = self.attempts[-1]
         done = "built" if last.built else "kept"
@@ -152,11 +177,28 @@ def open_maintain(settings: MaintainSettings) -> MaintainRun:
             "no table", f"{settings.database} has no table {settings.table!r}; make it: sensorium embed SOURCE {settings.database}"
         )
     table.space_json(held)  # refuses a table that is not ours
+    _refuse_few_questions(settings, held.count_rows())
     rules = IndexRules()
     if settings.index_from:
         rules = replace(rules, values=settings.index_from * int(held.schema.field(index.COLUMN).type.list_size))
     wanted = Wanted(settings.recall, rules, questions=settings.questions, seed=settings.seed)
     return MaintainRun(settings, wanted, db, held)
+
+
+def _refuse_few_questions(settings: MaintainSettings, rows: int) -> None:
+    """Before an index is built that no answers could show to be good; where all rows are asked, there is nothing to show."""
+    needed = recall.least_questions(settings.recall)
+    if settings.questions >= rows or (needed is not None and settings.questions >= needed):
+        return
+    if needed is None:
+        raise SettingsError(
+            f"{settings.questions:,} questions are drawn of {rows:,} rows, and no draw shows that a recall of 1 is surely reached; "
+            "ask all rows (questions) or ask for less (recall), such as 0.98"
+        )
+    raise SettingsError(
+        f"{settings.questions:,} questions cannot show that a recall of {settings.recall:g} is surely reached, even if each finds all; "
+        f"ask at least {needed:,}, or all {rows:,} rows (questions), or ask for less (recall)"
+    )
 
 
 def maintain_table(run: MaintainRun, step: Step = lambda _, call: call()) -> dict[str, Any]:

@@ -5,15 +5,23 @@ text lies far from all pictures and is harder for an index than a picture is (Li
 inverted files see Jaiswal et al., "OOD-DiskANN", 2022). A row never answers itself.
 
 A found row counts if it scores at least what the tenth of the exact ten scores: copies of one object are as good as each other.
+
+What is sure is Wilson's lower bound of a proportion, which stays below 1 even where all questions find all (Wilson, "Probable Inference,
+the Law of Succession, and Statistical Inference", JASA 22, 1927). Shares of ten lie between 0 and 1, so an effective number of questions
+takes the place of their number (Korn and Graubard, "Confidence Intervals for Proportions with Small Expected Number of Positive Counts
+Estimated from Survey Data", Survey Methodology 24, 1998).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from statistics import median
+from math import ceil, sqrt
+from statistics import NormalDist, median
 from time import perf_counter
+from typing import NamedTuple
 
 import lance
 import numpy as np
@@ -28,7 +36,7 @@ from storage.table import literal
 DEPTH = 10
 QUESTIONS = 300  # of each kind: a recall of 0.98 is known to about 0.004
 ALL = "all"
-_Z95 = 1.645  # of a normal distribution, 95% lie below so many standard deviations
+_Z95 = NormalDist().inv_cdf(0.95)  # of a normal distribution, 95% lie below so many standard deviations: 1.645
 _TIE = 1e-6  # float32 sums of unit vectors differ by less, whatever the order of their terms
 _SCORES = 1 << 22  # scores held at once: 16 MB
 
@@ -43,12 +51,14 @@ class Questions:
     among : the modality looked for; `None`: any row.
     vectors : float32 (n, dimension), those of the table, of length one.
     own : uint64 (n,), the ids of these rows, which are left out of what is found.
+    whole : whether these are all the rows there are to ask with, so that what they find is no matter of chance.
     """
 
     name: str
     among: str | None
     vectors: np.ndarray
     own: np.ndarray
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,8 @@ class Recall:
     Parameters
     ----------
     by_kind : recall@10 of each kind of question, 0 to 1.
-    sure : of each kind, what other questions like these would find too, in 95 of 100 draws: the lower end of a one-sided interval.
+    sure : of each kind, what all rows surely find: the lower end of a one-sided interval of 95% (`lower_bound`), or `by_kind` itself where
+        all rows were asked.
     milliseconds : median time of one search of this process.
     """
 
@@ -79,10 +90,10 @@ def draw(table: Table, questions: int = QUESTIONS, seed: int = 1) -> list[Questi
         dataset = table.to_lance()
         drawn = _reservoirs(dataset, questions, seed)
         modalities = sorted(drawn.keys() - {ALL})
-        vectors = {name: _vectors(dataset.take(places, columns=["vector"])["vector"]) for name, (places, _) in drawn.items()}
+        vectors = {name: _vectors(dataset.take(each.places, columns=["vector"])["vector"]) for name, each in drawn.items()}
     kinds: list[tuple[str, str, str | None]] = [(ALL, ALL, None)] if ALL in drawn else []
     kinds += [(f"{asked}>{found}", asked, found) for asked, found in permutations(modalities, 2)]
-    return [Questions(name, among, vectors[asked], drawn[asked][1]) for name, asked, among in kinds]
+    return [Questions(name, among, vectors[asked], drawn[asked].ids, drawn[asked].whole) for name, asked, among in kinds]
 
 
 def exact(table: Table, questions: Sequence[Questions]) -> list[np.ndarray]:
@@ -116,8 +127,30 @@ def measure(table: Table, questions: Sequence[Questions], truth: Sequence[np.nda
             right = np.isfinite(scores).sum(axis=1)
             shares[each.name] = np.where(right, found, 1) / np.maximum(right, 1)
     by_kind = {name: float(share.mean()) for name, share in shares.items()}
-    sure = {name: by_kind[name] - _Z95 * _standard_error(share) for name, share in shares.items()}
+    sure = {each.name: by_kind[each.name] if each.whole else lower_bound(shares[each.name]) for each in questions}
     return Recall(settings, by_kind, sure, round(1000 * median(seconds), 3) if seconds else 0.0)
+
+
+def lower_bound(shares: np.ndarray) -> float:
+    """What the mean of all questions is at least, with a confidence of some 95%, by the shares that a draw of them found.
+
+    Wilson's bound of a proportion p, with the effective number of questions n p (1 - p) / s²: n if each finds all or nothing, more if their
+    shares lie closer together. Where all shares are the same it is n: nothing is known of how others differ.
+
+    Parameters
+    ----------
+    shares : float (n,), each 0 to 1; n is at least 1.
+    """
+    mean, number = float(shares.mean()), float(len(shares))
+    if shares.min() < shares.max():  # the variance of equal shares is not always 0 in floating point
+        number *= mean * (1 - mean) / float(shares.var())
+    half = _Z95**2 / (2 * number)
+    return (mean + half - _Z95 * sqrt((mean * (1 - mean) + half / 2) / number)) / (1 + 2 * half)
+
+
+def least_questions(target: float) -> int | None:
+    """How many questions must find all for `lower_bound` to reach a target; `None` for 1, which no draw shows."""
+    return ceil(target * _Z95**2 / (1 - target)) if target < 1 else None
 
 
 def flat_milliseconds(table: Table, questions: Sequence[Questions], count: int) -> float:
@@ -150,13 +183,22 @@ def raised(ask: Callable[[SearchSettings], Recall], target: float, start: Search
     return [recall for settings, recall in measured.items() if settings != at] + [measured[at]]
 
 
-def _reservoirs(dataset: lance.LanceDataset, most: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Rows drawn from all and from each modality: their places, ascending int64, and their ids, uint64.
+class _Drawn(NamedTuple):
+    """Rows drawn: their places, ascending int64; their ids, uint64; whether these are all."""
+
+    places: np.ndarray
+    ids: np.ndarray
+    whole: bool
+
+
+def _reservoirs(dataset: lance.LanceDataset, most: int, seed: int) -> dict[str, _Drawn]:
+    """Rows drawn from all and from each modality.
 
     Each row gets a random key, and the smallest are kept: one pass over a narrow column, in the memory of what is kept.
     """
     random = np.random.default_rng(seed)
     kept: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    seen: Counter[str] = Counter()
     at = 0
     for batch in _scan(dataset, ["modality"]):
         keys, places, ids = random.random(len(batch)), np.arange(at, at + len(batch)), batch["_rowid"].to_numpy()
@@ -167,9 +209,10 @@ def _reservoirs(dataset: lance.LanceDataset, most: int, seed: int) -> dict[str, 
             whole = new if name not in kept else tuple(np.concatenate(pair) for pair in zip(kept[name], new, strict=True))
             first = np.argsort(whole[0], kind="stable")[:most]
             kept[str(name)] = tuple(part[first] for part in whole)  # type: ignore[assignment]
+            seen[str(name)] += int(chosen.sum())
         at += len(batch)
     orders = {name: np.argsort(places) for name, (_, places, _) in kept.items()}
-    return {name: (places[orders[name]], ids[orders[name]]) for name, (_, places, ids) in kept.items()}
+    return {name: _Drawn(places[orders[name]], ids[orders[name]], seen[name] <= most) for name, (_, places, ids) in kept.items()}
 
 
 def _better(best: np.ndarray, questions: Questions, vectors: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -183,10 +226,6 @@ def _better(best: np.ndarray, questions: Questions, vectors: np.ndarray, ids: np
     merged = best.copy()
     merged[gains] = np.partition(both, -DEPTH, axis=1)[:, -DEPTH:]
     return merged
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _floors(scores: np.ndarray) -> np.ndarray:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
+import lance
 import lancedb
 import polars as pl
 import pyarrow as pa
@@ -15,11 +18,12 @@ from storage import embedding, schema
 from storage.batches import widened
 from storage.errors import TableError
 from storage.faults import told
-from storage.replace import Rows, replace, scan
+from storage.replace import Rows, latest, replace, scan
 
 SPACE = b"sensorium.space"
 GENERATION = b"sensorium.generation"
 LIVE = "live"
+SAME_ROWS = "sensorium.same_rows"
 PRESENT = ("uri", "etag", "size", "modified", "content_hash", "medium")
 COUNTED = ["medium", "modality"]
 
@@ -169,6 +173,30 @@ def published_version(table: Table) -> int | None:
         return None if tag is None else int(tag["version"])
 
 
+def same_rows(table: Table, version: int) -> bool:
+    """Whether the latest version holds the rows of an older one, and only indices, settings and the division into fragments may differ.
+
+    That is so where both consist of the same files, or where `note_same_rows` said so of just these files; `False` where it cannot be told.
+    """
+    with told(f"comparing table {table.name!r} with its version {version}"):
+        dataset = latest(table)
+        digest = _digest(dataset)
+        return digest == _digest(dataset.checkout_version(version)) or dataset.config().get(SAME_ROWS) == _same(version, digest)
+
+
+def note_same_rows(table: Table, version: int) -> None:
+    """Write into the latest version that it holds the rows of an older one, for `same_rows`: after a merge of fragments, no file tells it.
+
+    The note names the files it speaks of, so it says nothing of later versions that hold others. Where it is not needed, or stands there
+    already, no version is made.
+    """
+    if not same_rows(table, version):
+        with told(f"noting the rows of table {table.name!r}"):
+            dataset = latest(table)
+            dataset.update_config({SAME_ROWS: _same(version, _digest(dataset))})
+            latest(table)
+
+
 def under(root: str) -> str:
     """SQL that holds for the URI `root` and all that lie below it.
 
@@ -188,6 +216,22 @@ def _metadata(table: Table, key: bytes) -> str:
     if value is None:
         raise TableError("not ours", f"table {table.name!r} says nothing under {key.decode()!r}; it was not made by `sensorium embed`")
     return str(value, "utf-8")
+
+
+def _same(version: int, digest: str) -> str:
+    return json.dumps({"version": version, "files": digest}, sort_keys=True)
+
+
+def _digest(dataset: lance.LanceDataset) -> str:
+    """Of the columns of a version and the files that its rows stand in, with those that strike rows out. No file is ever changed."""
+    schema = dataset.schema
+    described = [(field.name, str(field.type), field.nullable, _sorted(field.metadata)) for field in schema]
+    fragments = [fragment.metadata.to_json() for fragment in dataset.get_fragments()]
+    return sha256(json.dumps([described, _sorted(schema.metadata), fragments], sort_keys=True).encode()).hexdigest()
+
+
+def _sorted(metadata: Mapping[bytes, bytes] | None) -> list[list[str]]:
+    return sorted([str(key, "latin-1"), str(value, "latin-1")] for key, value in (metadata or {}).items())
 
 
 def _refuse_gaps(sent: pl.DataFrame) -> None:

@@ -105,6 +105,12 @@ def why_build(held: IndexState, dimension: int, rules: IndexRules) -> str:
     return ""
 
 
+def served(held: IndexState, dimension: int, wanted: Wanted) -> bool:
+    """Whether readers of a version have what is wanted, as far as is known without measuring: an index that once reached the target, or
+    none where none is worth it."""
+    return not why_build(held, dimension, wanted.rules) and (held.kind == index.NONE or held.kept.get("target", 0) >= wanted.target)
+
+
 def examine(table: Table, wanted: Wanted) -> Exam:
     """Draw questions from the table's rows and answer them exactly."""
     questions = recall.draw(table, wanted.questions, wanted.seed)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from typer.testing import CliRunner
 from encoders.spaces import load_space
 from flows.cli import app
 from flows.maintain_run import MaintainRun, maintain_table, open_maintain
-from flows.settings import MaintainSettings
+from flows.settings import MaintainSettings, SettingsError
 from retrieval.status import status
-from storage import batches, index, recall, runs, schema, table
+from storage import batches, index, recall, runs, schema, table, upkeep
 from storage.index import IndexRules, SearchSettings
 from storage.lock import sole_writer
 from storage.recall import Recall
@@ -78,7 +79,7 @@ def database(original: Path, tmp_path: Path) -> Path:
 
 def run_of(database: Path, **wanted: object) -> MaintainRun:
     run = open_maintain(MaintainSettings(database=str(database)))
-    run.wanted = replace(Wanted(rules=RULES, questions=15), **wanted)
+    run.wanted = replace(Wanted(0.9, rules=RULES, questions=60), **wanted)
     return run
 
 
@@ -101,7 +102,7 @@ def test_a_table_that_is_large_enough_gets_an_index_that_reaches_the_target(data
     assert (report["before"]["kind"], report["after"]["kind"], index.state(after).kind) == ("none", "IVF_RQ", "IVF_RQ")
     assert report["published"] == after.version > before.version == report["published_before"]
     last = report["attempts"][-1]["measured"][-1]
-    assert last["least"] >= 0.98 and set(last["recall"]) == {"all", "image>text", "text>image"}
+    assert last["least"] >= 0.9 and set(last["recall"]) == {"all", "image>text", "text>image"}
     assert index.search_settings(after) == SearchSettings(last["nprobes"], last["refine"])
     assert index.state(after).kept["recall"] == {name: round(value, 4) for name, value in last["recall"].items()}
     assert rows_of(after) == rows_of(before)
@@ -112,7 +113,7 @@ def test_what_the_report_claims_is_what_readers_get(database: Path) -> None:
     published = reader(database)
     drawn = recall.draw(published, 60, seed=99)
     found = recall.measure(published, drawn, recall.exact(published, drawn), index.search_settings(published))
-    assert found.least > 0.94  # other questions than those that chose the settings
+    assert found.least > 0.9  # other questions than those that chose the settings
     assert [each["columns"] for each in _indices(published)] == [["medium"], ["modality"], ["text"], ["vector"]]
     assert report["flat_milliseconds"] > 0
 
@@ -194,15 +195,99 @@ def test_a_build_that_is_cut_off_is_done_again(database: Path, monkeypatch: pyte
     assert index.search_settings(opened(database)) == index.WIDEST  # if somebody publishes it as it is, it answers well
     report = maintain_table(run_of(database))
     assert report["met"] and "cut off" in report["reason"] and index.search_settings(opened(database)) != index.WIDEST
-    assert reader(database).version == before, "the version that was not published may hold anything"
+    assert report["published"] == reader(database).version == report["version"] > before, "its rows are those that readers saw"
+    assert index.state(reader(database)).kind == "IVF_RQ" and rows_of(reader(database)) == rows_of(opened(database))
+
+
+@pytest.mark.parametrize("fragments", [1, 9])
+def test_after_one_that_missed_the_next_that_succeeds_moves_readers(database: Path, fragments: int) -> None:
+    for k in range(fragments - 1):
+        put(database, 10, f"new{k}")
+    table.publish(opened(database), opened(database).version)
+    before, there = reader(database).version, rows_of(reader(database))
+    missed = maintain_table(run_of(database, target=1.0, widest=SearchSettings(1, 1)))
+    assert not missed["met"] and missed["published"] == before < missed["version"]
+    assert bool(missed["merged"]) == (fragments > 1)
+    report = maintain_table(run_of(database))
+    assert report["met"] and report["published"] == reader(database).version == report["version"] > before
+    assert index.state(reader(database)).kind == "IVF_RQ" and rows_of(reader(database)) == there
+    assert "readers stay" not in report["verdict"]
 
 
 def test_a_version_that_no_run_published_is_not_published(database: Path) -> None:
     before = reader(database).version
     put(database, 50, "below-the-floor")
     report = maintain_table(run_of(database))
-    assert report["met"] and report["published"] == before < report["version"]
+    assert report["published"] == before < report["version"]
     assert len(rows_of(reader(database))) == ROWS
+    assert not report["met"], "readers have no index"
+    assert report["verdict"].endswith(f"readers stay at version {before}: the latest holds other rows, which no embed has published")
+
+
+def test_readers_who_stay_at_a_version_that_has_what_was_asked_for_are_served(database: Path) -> None:
+    before = maintain_table(run_of(database))["published"]
+    put(database, 50, "below-the-floor")
+    assert maintain_table(run_of(database))["met"] and reader(database).version == before
+    asked_more = maintain_table(run_of(database, target=0.95, questions=100))
+    assert asked_more["attempts"][-1]["reached"] and not asked_more["met"], "readers have an index for 0.9"
+    small = maintain_table(run_of(database, rules=IndexRules()))
+    assert small["met"] and "readers stay" in small["verdict"]
+
+
+def test_a_table_of_which_nothing_is_published_serves_no_readers(database: Path) -> None:
+    opened(database).tags.delete(table.LIVE)
+    report = maintain_table(run_of(database))
+    assert not report["met"] and report["published"] is None and "nothing is published" in report["verdict"]
+
+
+def _append(media: Table) -> None:
+    media.add(media.search().limit(5).to_arrow())
+
+
+def _merge(media: Table) -> None:
+    media.delete("uri < 'u00500'")  # more than a tenth: the fragment is rewritten
+    upkeep.settle(media)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda media: None, True),
+        (lambda media: index.build(media, index.RQ, RULES), True),
+        (lambda media: (index.build(media, index.SQ, RULES), index.drop(media)), True),
+        (upkeep.settle, True),
+        (lambda media: (media.delete("uri = 'u00007'"), media.restore(3)), True),
+        (_append, False),
+        (lambda media: media.delete("uri = 'u00007'"), False),
+        (lambda media: media.update(where="uri = 'u00007'", values={"medium": "audio"}), False),
+        (lambda media: media.add_columns({"kind": "'a'"}), False),
+        (lambda media: media.drop_columns(["text"]), False),
+        (_merge, False),
+    ],
+)
+def test_the_rows_are_the_same_as_long_as_only_indices_and_settings_change(
+    database: Path, change: Callable[[Table], object], same: bool
+) -> None:
+    live = reader(database).version
+    assert live == 3  # the one that is restored above
+    change(opened(database))
+    assert table.same_rows(opened(database), live) is same
+
+
+def test_a_note_of_the_same_rows_holds_until_rows_change_and_of_one_version(database: Path) -> None:
+    for k in range(8):
+        put(database, 10, f"new{k}")
+    media = opened(database)
+    live = int(media.version)
+    assert upkeep.settle(media)[1] == 9 and not table.same_rows(media, live), "no file tells it"
+    table.note_same_rows(media, live)
+    noted = opened(database).version
+    table.note_same_rows(media, live)
+    assert opened(database).version == noted and table.same_rows(media, live) and not table.same_rows(media, live - 1)
+    index.build(media, index.RQ, RULES)
+    assert table.same_rows(media, live)
+    put(database, 1, "other")
+    assert not table.same_rows(opened(database), live)
 
 
 # -- when it is built anew ---------------------------------------------------------------------------------------------------------------
@@ -276,12 +361,12 @@ def test_a_maintenance_stands_in_the_table_of_runs_and_in_status(database: Path)
     held = told["vector_index"]
     best = report["attempts"][-1]["measured"][-1]
     assert (held["kind"], held["unindexed"], held["nprobes"], held["refine"]) == ("IVF_RQ", 0, best["nprobes"], best["refine"])
-    assert held["recall"]["all"] >= 0.98
+    assert held["recall"]["all"] >= 0.9
 
 
 def test_old_versions_go_and_their_bytes_are_told(database: Path) -> None:
     run = open_maintain(MaintainSettings(database=str(database), keep_days=0))
-    run.wanted = Wanted(rules=RULES, questions=10)
+    run.wanted = Wanted(0.9, rules=RULES, questions=60)
     there = rows_of(reader(database))
     assert maintain_table(run)["freed"] > 0
     assert len(opened(database).list_versions()) == 1 and rows_of(reader(database)) == there
@@ -298,7 +383,7 @@ def test_it_refuses_to_work_beside_another_writer(database: Path) -> None:
 
 
 def test_the_command_tells_what_it_did_and_json_tells_all(database: Path) -> None:
-    asked = ["maintain", str(database), "--direct", "--index-from", "1000", "--questions", "10"]
+    asked = ["maintain", str(database), "--direct", "--index-from", "1000", "--recall", "0.9", "--questions", "60"]
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("IVF_RQ built: it surely finds ") and "readers moved from version" in done.stdout
@@ -308,7 +393,7 @@ def test_the_command_tells_what_it_did_and_json_tells_all(database: Path) -> Non
 
 
 def test_a_recall_that_is_missed_is_exit_code_1_and_the_report_is_whole(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ["maintain", str(database), "--direct", "--index-from", "1000", "--questions", "30", "--recall", "1", "--json"]
+    asked = ["maintain", str(database), "--direct", "--index-from", "1000", "--questions", "150", "--json"]
     monkeypatch.setattr("flows.maintain_run.Wanted", lambda *a, **k: Wanted(*a, **k, widest=SearchSettings(1, 1), kinds=("IVF_RQ",)))
     monkeypatch.setattr("flows.maintain_run.IndexRules", lambda: RULES)
     done = CliRunner().invoke(app, asked)
@@ -322,6 +407,8 @@ def test_a_recall_that_is_missed_is_exit_code_1_and_the_report_is_whole(database
         (["{home}/nowhere"], "there is no folder"),
         (["{database}", "--table", "other"], "no table 'other'"),
         (["{database}", "--recall", "1.5"], "recall"),
+        (["{database}", "--questions", "132"], "ask at least 133, or all 2,000 rows"),
+        (["{database}", "--recall", "1"], "no draw shows that a recall of 1"),
         ([], "database is missing"),
     ],
 )
@@ -332,11 +419,19 @@ def test_a_refusal_is_one_line_and_exit_code_2(database: Path, arguments: list[s
     assert words in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("asked", [{"questions": 133}, {"questions": 25, "recall": 0.9}, {"questions": 2000, "recall": 1.0}])
+def test_questions_that_can_show_the_recall_are_enough(database: Path, asked: dict[str, float]) -> None:
+    open_maintain(MaintainSettings(database=str(database), **asked))
+    if asked["questions"] < ROWS:
+        with pytest.raises(SettingsError, match="ask at least"):
+            open_maintain(MaintainSettings(database=str(database), **asked | {"questions": asked["questions"] - 1}))
+
+
 @pytest.mark.slow
 def test_as_a_flow_its_steps_are_tasks_and_its_report_an_artifact(
     database: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-m", "flows.cli", "maintain", str(database), "--index-from", "1000", "--questions", "10", "--json"]
+    command = [sys.executable, "-m", "flows.cli", "maintain", str(database), "--index-from", "1000", "--questions", "300", "--json"]
     environment = os.environ | {"PREFECT_API_URL": prefect_server}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr

@@ -64,7 +64,7 @@ def test_labels_become_a_column(database, tmp_path):
 
 def test_it_gets_an_index_that_readers_use(database):
     run = open_maintain(MaintainSettings(database=database))
-    run.wanted = run.wanted.__class__(rules=IndexRules(values=1, partition=10), questions=10)
+    run.wanted = run.wanted.__class__(rules=IndexRules(values=1, partition=10))
     report = maintain_table(run)
     published = table.published(table.connect(database), "media")
     assert report["met"] and report["published"] == published.version
