@@ -20,7 +20,8 @@ def plane(vectors: np.ndarray, seed: int = 0, most: int = MOST) -> np.ndarray:
 
     t-SNE (van der Maaten & Hinton 2008; in the tree approximation of van der Maaten 2014) as scikit-learn has it, on the first 50
     principal components and begun at the first two, which keeps the large shape as well (Kobak & Berens 2019). Of a map, believe who is
-    near to whom; distances between far groups, and how large a group looks, mean little.
+    near to whom; distances between far groups, and how large a group looks, mean little. It takes one thread: on a small machine 6 s for
+    2,000 points and 20 to 60 s for 5,000; the points beyond `most` are placed in a second or two.
 
     Parameters
     ----------

@@ -126,6 +126,23 @@ def test_content_decides_but_an_unknown_content_is_left_to_the_decoder_of_its_na
         media.settle("a.png", b"")
 
 
+@pytest.mark.parametrize(
+    "name, head, kind",
+    [
+        ("manual.pdf", b"%PDF-1.7 " + bytes(4), "pdf"),
+        ("setup.exe", b"MZ" + bytes(4), "exe"),
+        ("letter.docx", b"PK\x03\x04" + bytes(4), "docx (zip data)"),
+        ("the query", b"PK\x03\x04" + bytes(4), "zip data"),
+        ("data.bin", bytes(4), "bin (data of an unknown kind)"),
+        ("the query", bytes(4), "data of an unknown kind"),
+    ],
+)
+def test_what_neither_its_name_nor_its_content_makes_a_medium_is_refused_as_what_it_is(name, head, kind):
+    with pytest.raises(UnreadableError) as refusal:
+        media.settle(name, head)
+    assert str(refusal.value) == f"other content: {kind} is nothing that is embedded or asked with; give a picture, sound, video or text"
+
+
 def test_more_bytes_than_allowed_are_refused_unread(tmp_path):
     path = tmp_path / "large.wav"
     with path.open("wb") as file:

@@ -103,6 +103,34 @@ def until(page, expression):
         page.wait_for_timeout(50)
 
 
+def amend(page, route, change):
+    """Changes what the server answers to one route: what a later run, or a rare object, would make of it."""
+
+    def answer(asked):
+        response = asked.fetch()
+        told = response.json()
+        change(told)
+        asked.fulfill(response=response, json=told)
+
+    page.route(re.compile(rf"/api/{route}\b"), answer)
+
+
+def drop(page, path, name):
+    """Drops a file on the page as a person would."""
+    carried = page.evaluate_handle(
+        """([data, name]) => {
+          const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+          const carried = new DataTransfer();
+          carried.items.add(new File([bytes], name, { type: "image/png" }));
+          return carried;
+        }""",
+        [base64.b64encode(path.read_bytes()).decode(), name],
+    )
+    page.dispatch_event("body", "dragenter", {"dataTransfer": carried})
+    assert page.evaluate("document.body.classList.contains('dragging')")
+    page.dispatch_event("body", "drop", {"dataTransfer": carried})
+
+
 def id_in(bucket, name):
     return id_of(f"file://{next(bucket.rglob(name))}")
 
@@ -159,19 +187,7 @@ def test_a_video_is_shown_at_its_moment(visit, bucket):
 
 def test_a_picture_that_is_dropped_is_the_question(visit, bucket):
     page = visit()
-    data = base64.b64encode((bucket / "pictures/1.png").read_bytes()).decode()
-    carried = page.evaluate_handle(
-        """(data) => {
-          const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-          const carried = new DataTransfer();
-          carried.items.add(new File([bytes], "my <b>picture</b>.png", { type: "image/png" }));
-          return carried;
-        }""",
-        data,
-    )
-    page.dispatch_event("body", "dragenter", {"dataTransfer": carried})
-    assert page.evaluate("document.body.classList.contains('dragging')")
-    page.dispatch_event("body", "drop", {"dataTransfer": carried})
+    drop(page, bucket / "pictures/1.png", "my <b>picture</b>.png")
     page.wait_for_selector(".card.image")
     found = {page.locator(".card.image").nth(n).get_attribute("data-id") for n in (0, 1)}
     assert found == {id_in(bucket, "1.png"), id_in(bucket, "scan.tiff")}
@@ -181,6 +197,8 @@ def test_a_picture_that_is_dropped_is_the_question(visit, bucket):
     until(page, "document.querySelectorAll('.card.audio').length && !document.querySelectorAll('.card.image').length")
     page.reload()
     page.wait_for_selector("text=That file is gone")
+    drop(page, bucket / "pictures/1.png", "my <b>picture</b>.png")
+    page.wait_for_selector(".card.audio")
 
 
 def test_more_like_this_is_followed_and_back_returns(visit, bucket):
@@ -214,6 +232,7 @@ def test_a_name_that_is_markup_is_shown_as_text_and_runs_nothing(visit):
 
 def test_it_is_dark_where_the_system_is_and_the_switch_is_remembered(visit):
     def light(page):
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # the page is told with a frame
         return sum(map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))[:3])) / 3
 
     page = visit(color_scheme="light")
@@ -356,7 +375,217 @@ def test_the_table_view_tells_runs_and_why_objects_failed(visit):
     assert {"broken.png", "empty.txt"} == set(page.locator(".failed strong").all_inner_texts())
     page.click(".reasons [data-reason=empty]")
     assert page.locator(".failed strong").all_inner_texts() == ["empty.txt"]
+    assert re.fullmatch(r"file:///.*/texts/empty\.txt", page.locator(".failed li .address").inner_text())
     assert "finished" in page.inner_text(".scroll")
+
+
+def test_the_open_page_follows_what_is_published(visit):
+    page = visit("/?q=a+cat")
+    page.wait_for_selector(".card")
+    page.click("nav [data-name=map]")
+    page.wait_for_selector("#map canvas")
+    page.click("nav [data-name=search]")
+    maps, steps = [], page.evaluate("history.length")
+    page.on("request", lambda asked: "/api/map" in asked.url and maps.append(asked.url))
+    amend(page, "search", lambda told: told.update(version=4711))
+    amend(page, "outline", lambda told: (told.update(version=4711), told["media"]["image"].update(objects=1234)))
+    amend(page, "map", lambda told: told.update(version=4711, objects=5678))
+    page.press("#q", "Enter")
+    page.wait_for_selector("#media [data-medium=image] small:text-is('1,234')")
+    assert page.evaluate("history.length") == steps, "the same question is no further step back"
+    page.click("nav [data-name=map]")
+    page.wait_for_selector("#map .told:has-text('5,678 objects')")
+    page.click("nav [data-name=search]")
+    page.click("nav [data-name=map]")
+    assert len(maps) == 1, "a map is drawn once for each version"
+
+
+def test_a_point_whose_object_is_gone_says_so(visit):
+    page = visit("/?view=map", forgive="404")
+    gone = {"error": "the table holds no such object"}
+    page.route(re.compile("/api/object/"), lambda asked: asked.fulfill(status=404, json=gone))
+    page.focus("#map canvas")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#map .told:text-is('the table holds no such object')")
+    assert not page.locator("dialog").is_visible()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#map .told:has-text('objects; what is alike')")
+
+
+def test_a_sound_from_the_map_tells_how_long_it_is(visit):
+    page = visit("/?view=map")
+    page.wait_for_selector("#map canvas")
+    for medium in ("image", "video", "text"):
+        page.click(f".legend [data-medium={medium}]")
+    page.focus("#map canvas")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    assert page.inner_text("dialog .times").split(".")[0] in ("0:03", "0:09")
+
+
+def test_a_map_that_is_opened_with_a_question_rings_its_answers(visit):
+    page = visit("/?q=a+cat&medium=video&view=map")
+    page.wait_for_selector("#map .told:has-text('Ringed: the 1 answer')")
+
+
+def test_another_moment_of_a_sound_turns_its_shape_time_and_chips(visit, bucket):
+    page = visit()
+    amend(page, "like", lambda told: [each.update(also=[{"start": 0.0, "end": 3.072}]) for each in told["groups"][0]["answers"]])
+    page.goto(f"{page.url}?like={id_in(bucket, 'moment.wav')}&medium=audio")
+    card = page.locator(f".card.audio[data-id='{id_in(bucket, 'long.wav')}']")
+    card.locator("svg path.window").wait_for(state="attached")
+    assert float(card.locator("rect.span").get_attribute("x")) > 600
+    card.locator(".others button").click()
+    assert "0:00 – 0:03 of 0:09" in card.inner_text()
+    assert float(card.locator("rect.span").get_attribute("x")) == 0
+    assert card.locator(".others button").all_inner_texts() == ["0:06"]
+    assert page.evaluate("document.activeElement.classList.contains('main')")
+    card.locator(".others button").click()
+    assert "0:06 – 0:09 of 0:09" in card.inner_text()
+
+
+@pytest.mark.parametrize("leave", [".card.audio .name", "nav [data-name=map]"])
+def test_a_sound_falls_silent_when_the_whole_or_another_view_is_shown(visit, leave):
+    page = visit("/?q=a+cat&medium=audio")
+    page.locator(".card.audio button.main").first.click()
+    until(page, "document.querySelector('audio')?.paused === false")
+    page.evaluate("document.querySelector('audio').playbackRate = 0.07")
+    page.locator(leave).first.click()
+    page.wait_for_selector("dialog[open], #map:not([hidden])")
+    assert page.evaluate("document.querySelector('.card audio').paused")
+
+
+def test_the_whole_of_a_sound_is_reached_by_keyboard(visit):
+    page = visit("/?q=a+cat&medium=audio")
+    page.locator(".card.audio .main").first.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "name"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    button, stage = (
+        page.evaluate(f"getComputedStyle(document.querySelector('dialog {what}')).backgroundColor")
+        for what in (".player > button", ".stage")
+    )
+    assert button != stage, "the button is seen"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog[open]", state="hidden")
+    assert page.evaluate("document.activeElement.className") == "name"
+
+
+def test_a_passage_says_where_its_text_goes_on(visit, bucket):
+    page = visit()
+    edges = {id_in(bucket, "story.md"): [True, True], id_in(bucket, "page.html"): [False, True]}
+
+    def cut(told):
+        for each in told["groups"][0]["answers"]:
+            each["cut"] = edges.get(each["id"], [False, False])
+
+    amend(page, "search", cut)
+    page.goto(f"{page.url}?q=a+blue+train&medium=text")
+    page.wait_for_selector(".card.text")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('.card.text')].map((card) => [card.dataset.id, card.querySelector('.passage').textContent])"
+    )
+    assert len(shown) >= 3
+    for name, words in shown:
+        assert [words.startswith("… "), words.endswith(" …")] == edges.get(name, [False, False])
+
+
+@pytest.mark.parametrize("width", [360, 412])
+def test_a_narrow_page_hides_nothing_and_its_buttons_can_be_hit(visit, width):
+    page = visit("/?q=a+cat", viewport={"width": width, "height": 740})
+    page.wait_for_selector(".card.text")
+    small = page.evaluate(
+        """[...document.querySelectorAll("button")].filter((each) => each.offsetParent && each.tabIndex >= 0)
+          .map((each) => [each.getBoundingClientRect(), each.className || each.textContent])
+          .filter(([box]) => box.height < 24 || box.right > innerWidth).map(([, name]) => name)"""
+    )
+    assert small == []
+    page.click("nav [data-name=map]")
+    page.wait_for_selector("#map .told:has-text('objects')")
+    words, zoom = (page.locator(f"#map .{what}").bounding_box() for what in ("told", "zoom"))
+    assert words["x"] + words["width"] <= zoom["x"]
+
+
+def test_a_low_window_shows_a_picture_whole(visit):
+    page = visit("/?q=a+cat&medium=image", viewport={"width": 640, "height": 450})
+    page.locator(".card .main").first.click()
+    until(page, "document.querySelector('dialog img')?.naturalWidth > 0")
+    image, stage = (page.locator(f"dialog {what}").bounding_box() for what in ("img", ".stage"))
+    assert stage["y"] <= image["y"] and image["y"] + image["height"] <= stage["y"] + stage["height"]
+
+
+CONTRAST = """(selector) => {
+  const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+  const over = (colour, alpha = 1) => {
+    pen.globalAlpha = alpha;
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const [where, pseudo] = selector.split("::");
+  const node = document.querySelector(where);
+  const line = [];
+  for (let each = node; each; each = each.parentElement) line.unshift(getComputedStyle(each));
+  const own = getComputedStyle(node, pseudo ? `::${pseudo}` : null);
+  let ground = [];
+  for (const each of line) ground = over(each.backgroundColor);
+  const ink = over(own.color, line.reduce((alpha, each) => alpha * each.opacity, pseudo ? Number(own.opacity) : 1));
+  const light = (rgb) => rgb.slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
+  const [low, high] = [light(ink), light(ground)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_from_their_ground(visit, scheme):
+    page = visit("/", color_scheme=scheme)
+    seen = {
+        what: page.evaluate(CONTRAST, what)
+        for what in ("#q::placeholder", "#media [data-medium=image] small", "#media [aria-pressed=true] small")
+    }
+    page.click("nav [data-name=map]")
+    page.click(".legend [data-medium=text]")
+    page.mouse.move(1, 1)
+    seen["legend"] = page.evaluate(CONTRAST, ".legend [aria-pressed=false]")
+    assert {what: ratio for what, ratio in seen.items() if ratio < 4.5} == {}  # WCAG 2.2, 1.4.3
+
+
+def test_odd_names_and_scores_are_written_so_that_they_can_be_read(visit):
+    page = visit(reduced_motion="reduce")
+    amend(page, "search", lambda told: told["groups"][0]["answers"][0].update(name="\u202egnp.exe.jpg", score=-0.0001))
+    ask(page, "a cat")
+    card = page.locator(".card").first
+    assert card.locator(".name").inner_text() == "\ufffdgnp.exe.jpg"
+    assert card.locator(".score").inner_text() == "0.00"
+    card.hover()
+    assert page.evaluate("getComputedStyle(document.querySelector('.card.image img')).transform") == "none"
+    card.locator(".main").click()
+    assert page.inner_text("dialog h2") == "\ufffdgnp.exe.jpg"
+    assert "0.000" in page.inner_text("dialog dl") and "-0.000" not in page.inner_text("dialog dl")
+
+
+def test_only_the_first_question_waits_for_the_encoders(visit):
+    page = visit()
+    page.route(re.compile("/api/search"), lambda asked: (page.wait_for_timeout(1500), asked.continue_()))
+    for words, waits in (("a cat", True), ("a dog", False)):
+        page.fill("#q", words)
+        page.press("#q", "Enter")
+        page.wait_for_selector("#answers h2:text-is('Looking …')")
+        assert ("encoders" in page.inner_text("#answers")) == waits
+        page.wait_for_selector("#answers .card")
+
+
+def test_an_empty_table_is_told_whatever_the_filters(visit):
+    page = visit()
+    amend(page, "outline", lambda told: told.update(media={}))
+    amend(page, "search", lambda told: told.update(groups=[]))
+    page.goto(f"{page.url}?q=a+cat&after=2020-01-01")
+    page.wait_for_selector("text=The table is empty.")
 
 
 def test_filters_stand_in_the_address_and_no_answer_says_so(visit):
@@ -381,6 +610,9 @@ def test_what_vanished_says_so_in_its_card(visit, bucket):
         card = page.locator(f".card[data-id='{id_of(f'file://{path}')}']")
         card.locator(".lost").wait_for()
         assert "Vanished" in card.inner_text() and "gone from its source" in card.inner_text()
+        card.locator(".main").click()
+        page.locator("dialog .lost strong").wait_for()
+        assert page.locator("dialog > .stage > .lost").inner_text().splitlines() == ["Vanished", "It is gone from its source."]
     finally:
         away.rename(path)
 

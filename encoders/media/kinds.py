@@ -96,9 +96,22 @@ def settle(name: str, head: bytes) -> Modality:
         return "audio" if named == "audio" else "video"
     if named and found == "unknown":
         return named
-    kind = "of an unknown kind" if found == "unknown" else f"{found} data"
-    wanted = f"named as {named} ({type_of(name)})" if named else f"named as {type_of(name)}"
-    raise UnreadableError("other content", f"the object is {wanted} but its content is {kind}; rename it to what it is, or replace it")
+    if named is None:
+        raise UnreadableError(
+            "other content", f"{_kind(name, found)} is nothing that is embedded or asked with; give a picture, sound, video or text"
+        )
+    raise UnreadableError(
+        "other content",
+        f"the object is named as {named} ({type_of(name)}) but its content is {found} data; rename it to what it is, or replace it",
+    )
+
+
+def _kind(name: str, found: str) -> str:
+    """What an object is called that is no medium: "pdf", "docx (zip data)", "zip data"."""
+    kind, content = type_of(name), "data of an unknown kind" if found == "unknown" else f"{found} data"
+    if kind == "(none)":
+        return content
+    return kind if kind == found else f"{kind} ({content})"
 
 
 def open_source(source: Source) -> BinaryIO:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from encoders.spec import Space
     from retrieval.query import Searcher
+    from retrieval.query_encoder import Chosen, QueryEncoder
     from storage.objects import Source
 
 FRESH = 5.0  # seconds for which a look at what is published holds
@@ -44,7 +45,7 @@ class Library:
         self._looked = 0.0
         self._sources: dict[str, Source] = {}
         self._items: Kept[str, Item] = Kept(ITEMS)
-        self._vectors: Kept[str, np.ndarray] = Kept(ASKED)
+        self._vectors: Kept[str, tuple[np.ndarray, int]] = Kept(ASKED)
 
     def open(self) -> None:
         """Open the table: seconds, most of them for LanceDB's and the encoders' own modules. Raises as `Searcher` does."""
@@ -100,14 +101,19 @@ class Library:
             found[item.uri] = item
         return found
 
-    def vectors(self, key: str, embed: Callable[[Searcher], np.ndarray]) -> np.ndarray:
-        """The vectors of a question, float32 (windows, dimension); the same `key` is embedded once. Encoders work for one at a time."""
+    def vectors(self, searcher: Searcher, key: str, choose: Callable[[QueryEncoder], Chosen]) -> tuple[np.ndarray, int]:
+        """The vectors of a question, float32 (parts, dimension), and of how many parts these are; the same `key` is embedded once.
+
+        Encoders work for one question at a time, and wait for no other one to be decoded and cut.
+        """
+        key = f"{searcher.space.generation} {key}"
         if (known := self._vectors.get(key)) is not None:
             return known
+        chosen = choose(searcher.queries)
         with self._asking:
-            vectors = embed(self.searcher)
-        self._vectors.put(key, vectors)
-        return vectors
+            vectors = searcher.queries.encode(chosen)
+        self._vectors.put(key, (vectors, chosen.of))
+        return vectors, chosen.of
 
     def place(self, item: Item) -> tuple[Source, str]:
         """Where an object's bytes are now, once it is seen to be the one that was embedded.

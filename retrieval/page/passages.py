@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,8 +19,22 @@ Chunk = tuple[int, float, str]
 """Segment, place of its first character in the text, words."""
 
 
-def passages(table: Table, hits: Sequence[Hit]) -> list[list[str]]:
-    """For each hit [before, hit, behind]: its chunk, and up to `CONTEXT` characters on both sides from the chunks beside it."""
+@dataclass(frozen=True)
+class Passage:
+    """A chunk that was hit, with its surroundings.
+
+    Parameters
+    ----------
+    parts : what stands before the chunk, the chunk, what stands behind it.
+    cut : whether the text goes on before, and behind, what the parts hold.
+    """
+
+    parts: tuple[str, str, str]
+    cut: tuple[bool, bool]
+
+
+def passages(table: Table, hits: Sequence[Hit]) -> list[Passage]:
+    """For each hit its chunk, and up to `CONTEXT` characters on both sides from the chunks beside it."""
     chunks: dict[tuple[str, int], dict[str, Any]] = {}
     for first in range(0, len(hits), AT_ONCE):
         chunks |= _beside(table, hits[first : first + AT_ONCE])
@@ -48,21 +63,27 @@ def whole(table: Table, uri: str) -> dict[str, Any]:
 
 
 def _beside(table: Table, hits: Sequence[Hit]) -> dict[tuple[str, int], dict[str, Any]]:
+    """The chunks next to each hit, and the one behind the next, which tells whether the text goes on."""
     from storage.table import literal
 
     if not hits:
         return {}
-    near = " OR ".join(f"(uri = {literal(hit.uri)} AND segment IN ({hit.segment - 1}, {hit.segment + 1}))" for hit in hits)
+    near = " OR ".join(
+        f"(uri = {literal(hit.uri)} AND segment IN ({hit.segment - 1}, {hit.segment + 1}, {hit.segment + 2}))" for hit in hits
+    )
     return {(row["uri"], row["segment"]): row for row in _rows(table, near)}
 
 
-def _passage(hit: Hit, chunks: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
+def _passage(hit: Hit, chunks: dict[tuple[str, int], dict[str, Any]]) -> Passage:
     words, start = hit.text or "", hit.start or 0.0
     before, behind = chunks.get((hit.uri, hit.segment - 1)), chunks.get((hit.uri, hit.segment + 1))
     lead = before["text"][: max(0, round(start - before["start"]))] + _gap(start - before["end"]) if before and _counts(before) else ""
     end = start + len(words)
     tail = _gap(behind["start"] - end) + behind["text"][max(0, round(end - behind["start"])) :] if behind and _counts(behind) else ""
-    return [lead[-CONTEXT:], words, tail[:CONTEXT]]
+    more_before = hit.segment > (1 if lead else 0)
+    more_behind = (hit.uri, hit.segment + (2 if tail else 1)) in chunks
+    cut = (more_before or len(lead) > CONTEXT, more_behind or len(tail) > CONTEXT)
+    return Passage((lead[-CONTEXT:], words, tail[:CONTEXT]), cut)
 
 
 def _gap(characters: float) -> str:

@@ -1,9 +1,12 @@
 // What the server is asked. Every failure is an Error whose message can be shown.
 
+import { seen } from "./version.js";
+
 const ROUTES = { outline: "/api/outline", overview: "/api/overview", map: "/api/map" };
 
 export async function told(name) {
-  return answered(await reached(ROUTES[name]));
+  const body = await answered(await reached(ROUTES[name]));
+  return name === "overview" ? body : versioned(body);  // the overview tells of the newest version, published or not
 }
 
 export async function about(what, id) {
@@ -16,14 +19,14 @@ export async function asked(state, file, signal) {
   for (const name of ["medium", "modality", "prefix", "after", "before", "limit"]) if (state[name]) fields.set(name, state[name]);
   if (file) {
     const headers = { "Content-Type": "application/octet-stream", "X-Name": encodeURIComponent(file.name.toWellFormed?.() ?? file.name) };
-    return answered(await reached(`/api/drop?${fields}`, { method: "POST", body: file, headers, signal }));
+    return versioned(await answered(await reached(`/api/drop?${fields}`, { method: "POST", body: file, headers, signal })));
   }
   if (state.like) {
     if (state.segment) fields.set("segment", state.segment);
-    return answered(await reached(`/api/like/${state.like}?${fields}`, { signal }));
+    return versioned(await answered(await reached(`/api/like/${state.like}?${fields}`, { signal })));
   }
   fields.set("q", state.q);
-  return answered(await reached(`/api/search?${fields}`, { signal }));
+  return versioned(await answered(await reached(`/api/search?${fields}`, { signal })));
 }
 
 export const media = (item) => `/media/${item.id}?v=${item.version}`;
@@ -56,5 +59,10 @@ async function reached(address, how) {
 async function answered(response) {
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(body.error || `The server answered with ${response.status}.`);
+  return body;
+}
+
+function versioned(body) {
+  if (body.version !== undefined) seen(body.version);
   return body;
 }

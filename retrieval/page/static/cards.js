@@ -2,11 +2,11 @@
 
 import { media, thumbnail, why } from "./api.js";
 import { el, icon } from "./dom.js";
-import { clock, ONE, span } from "./format.js";
+import { clock, ONE, score, span, visible } from "./format.js";
 import { player, times } from "./player.js";
 import { go } from "./state.js";
 
-const CONTEXT = 160;  // characters beside a hit that the server gives at most
+const CONTEXT = 160;  // characters beside a hit that the server gives at most: so many end within a word
 const KINDS = { image: picture, audio: sound, video, text };
 
 /** A card; `open` shows the whole object. */
@@ -43,8 +43,8 @@ function video(item, open) {
 }
 
 function framed(item, open, at = 0) {
-  const score = `${ONE[item.medium]}, ${item.score.toFixed(2)}${item.medium === "video" ? `, ${span(item.start, item.end)}` : ""}`;
-  const frame = el("button", { class: "frame main", type: "button", "aria-label": `${item.name} (${score})`, onclick: () => open(item) });
+  const facts = `${ONE[item.medium]}, ${score(item.score)}${item.medium === "video" ? `, ${span(item.start, item.end)}` : ""}`;
+  const frame = el("button", { class: "frame main", type: "button", "aria-label": `${visible(item.name)} (${facts})`, onclick: () => open(item) });
   const address = thumbnail(item, "card", at);
   const image = el("img", { src: address, alt: "", loading: "lazy", decoding: "async", draggable: "false" });
   image.addEventListener("error", () => why(address).then((problem) => lost(frame, problem)), { once: true });
@@ -60,27 +60,40 @@ function sound(item, open) {
     lost(note, problem);
   });
   made.root.firstChild.classList.add("main");
-  const chip = (each) => el("button", { type: "button", onclick: () => made.setWindow(each.start, each.end), "aria-label": `Play ${span(each.start, each.end)}` }, clock(Math.floor(each.start)));
-  const also = el("span", { class: "others" }, item.also.length ? ["also", item.also.slice(0, 2).map(chip)] : []);
-  return [made.root, under(item, open), el("div", { class: "also" }, el("span", {}, times(item)), also, like(item))];
+  const windows = [item, ...item.also.slice(0, 2)];
+  const time = el("span", {}, times(item));
+  const others = el("span", { class: "others" });
+  const chip = (each) => el("button", { type: "button", onclick: () => turn(each), "aria-label": `Play ${span(each.start, each.end)}` }, clock(Math.floor(each.start)));
+  const offer = (present) => others.replaceChildren(...(windows.length > 1 ? ["also", ...windows.filter((each) => each !== present).map(chip)] : []));
+  const turn = (each) => {
+    made.setWindow(each.start, each.end);
+    time.textContent = times({ ...item, start: each.start, end: each.end });
+    offer(each);
+    made.root.firstChild.focus({ preventScroll: true });  // the button that was pressed is gone
+  };
+  offer(item);
+  return [made.root, under(item, open, { reached: true }), el("div", { class: "also" }, time, others, like(item))];
 }
 
 function text(item, open) {
   const [before, hit, behind] = item.passage.map((words) => words.replace(/\s*\n\s*/g, "\n"));
-  const [cut, , goesOn] = item.passage.map((words) => words.length >= CONTEXT);
-  const passage = el("button", { class: "passage main", type: "button", "aria-label": `Read ${item.name}`, onclick: () => open(item) });
-  passage.append(cut ? `… ${before.replace(/^\S{0,24}\s/, "")}` : before.trimStart(), el("mark", {}, hit.trim()), goesOn ? `${behind.replace(/\s\S{0,24}$/, "")} …` : behind.trimEnd());
+  const [cut, goesOn] = item.cut;
+  const passage = el("button", { class: "passage main", type: "button", "aria-label": `Read ${visible(item.name)}`, onclick: () => open(item) });
+  const [leadTorn, , tailTorn] = item.passage.map((words) => words.length >= CONTEXT);
+  const lead = leadTorn ? before.replace(/^\S{0,24}\s/, "") : before.trimStart();
+  const tail = tailTorn ? behind.replace(/\s\S{0,24}$/, "") : behind.trimEnd();
+  passage.append(cut ? "… " : "", lead, el("mark", {}, hit.trim()), tail, goesOn ? " …" : "");
   return [passage, under(item, open), like(item)];
 }
 
-function under(item, open, ...more) {
-  const name = el("button", { class: "name", type: "button", tabindex: "-1", title: item.uri, onclick: () => open(item) }, item.name);
-  const score = el("span", { class: "score", title: "Cosine similarity" }, item.score.toFixed(2));
-  return el("div", { class: "under" }, name, more, score);
+/** Name and score. The name opens the whole; `reached`: by Tab too, where the card's main button does something else. */
+function under(item, open, { reached = false } = {}) {
+  const name = el("button", { class: "name", type: "button", tabindex: reached ? null : "-1", title: visible(item.uri), onclick: () => open(item) }, visible(item.name));
+  return el("div", { class: "under" }, name, el("span", { class: "score", title: "Cosine similarity" }, score(item.score)));
 }
 
 function like(item) {
-  return el("button", { class: "like", type: "button", "aria-label": `More like ${item.name}`, onclick: () => go({ like: item.id }) }, "More like this");
+  return el("button", { class: "like", type: "button", "aria-label": `More like ${visible(item.name)}`, onclick: () => go({ like: item.id }) }, "More like this");
 }
 
 /** Where in a video its moments lie. */

@@ -3,8 +3,8 @@
 import { about, media, thumbnail, why } from "./api.js";
 import { lost, moving } from "./cards.js";
 import { byId, el, icon } from "./dom.js";
-import { bytes, day, ONE, span } from "./format.js";
-import { player, times } from "./player.js";
+import { bytes, day, ONE, score, span, visible } from "./format.js";
+import { pause, player, times } from "./player.js";
 import { go } from "./state.js";
 
 const dialog = byId("whole");
@@ -16,6 +16,7 @@ let opener = null;  // where the browser puts the focus back
 /** Show one of `items`; arrows turn to its neighbours. */
 export function open(item, items = [item]) {
   shown = { item, items };
+  pause();
   const stage = el("div", { class: "stage", data: { medium: item.medium } });
   stage.append(...STAGES[item.medium](item, stage));
   dialog.replaceChildren(stage, side(item));
@@ -36,7 +37,8 @@ dialog.addEventListener("close", () => {
   dialog.replaceChildren();  // stops what plays
   // This event comes a moment later than the closing: whoever has gone on by then is left alone.
   if (document.activeElement !== opener && document.activeElement !== document.body) return;
-  document.querySelector(`.card[data-id="${CSS.escape(id ?? "")}"] .main`)?.focus();
+  const card = document.querySelector(`.card[data-id="${CSS.escape(id ?? "")}"]`);
+  if (!card?.contains(document.activeElement)) card?.querySelector(".main").focus();
 });
 dialog.addEventListener("click", (event) => event.target === dialog && close());
 dialog.addEventListener("keydown", (event) => {
@@ -58,13 +60,13 @@ function side(item) {
   const moment = timed && item.seconds && item.end - item.start < item.seconds - 0.1
     ? el("button", { class: "quiet", type: "button", onclick: () => { close(); go({ like: item.id, segment: String(item.segment) }); } }, "More like this moment")
     : null;
-  const facts = { Medium: ONE[item.medium], Moment: timed ? span(item.start, item.end) : null, Size: bytes(item.size), Changed: day(item.modified), Score: item.score?.toFixed(3), Address: item.uri };
+  const facts = { Medium: ONE[item.medium], Moment: timed ? span(item.start, item.end) : null, Size: bytes(item.size), Changed: day(item.modified), Score: item.score === undefined ? null : score(item.score, 3), Address: visible(item.uri) };
   const rows = Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   return el(
     "div",
     { class: "side" },
     el("button", { class: "icon shut", type: "button", "aria-label": "Close", onclick: close }, icon("m6 6 12 12M18 6 6 18")),
-    el("h2", { id: "whole-name" }, item.name),
+    el("h2", { id: "whole-name" }, visible(item.name)),
     el("dl", {}, rows),
     el("div", { class: "acts" }, more, moment, copier(item), item.medium === "text" ? null : el("a", { class: "quiet", href: media(item), download: item.name }, "Download")),
     turner(),
@@ -90,7 +92,7 @@ function turner() {
 
 function picture(item, stage) {
   const address = thumbnail(item, "whole");
-  const image = el("img", { src: address, alt: item.name });
+  const image = el("img", { src: address, alt: visible(item.name) });
   image.addEventListener("error", () => why(address).then((problem) => lost(stage, problem)), { once: true });
   return [image];
 }
@@ -101,7 +103,7 @@ function film(item, stage) {
 
 function sound(item, stage) {
   const made = player(item, (problem) => { made.root.hidden = true; lost(stage, problem); });
-  return [el("div", { class: "card audio", data: { medium: "audio" } }, made.root, el("p", { class: "under" }, el("span", { class: "times" }, times({ start: 0, ...item }))))];
+  return [el("div", { class: "card audio", data: { medium: "audio" } }, made.root, el("p", { class: "under" }, el("span", { class: "times" }, times({ start: 0, end: item.seconds, ...item }))))];
 }
 
 function reading(item) {

@@ -9,12 +9,13 @@ const known = new Map();
 
 /** Draw the picture of an item around (x, y), now or, by `later`, once it is here. */
 export function face(pen, item, x, y, later) {
-  let image = known.get(item.id);
+  const address = thumbnail(item, "card");
+  let image = known.get(address);
   if (!image) {
     image = new Image();
     image.onload = later;
-    image.src = thumbnail(item, "card");
-    known.set(item.id, image);
+    image.src = address;
+    known.set(address, image);
   }
   if (!image.complete || !image.naturalWidth) return;
   const side = Math.min(image.naturalWidth, image.naturalHeight);

@@ -12,6 +12,12 @@ export function bytes(n) {
   return `${k && n < 10 ? n.toFixed(1) : Math.round(n)} ${units[k]}`;
 }
 
+/** A cosine similarity; one that rounds to nothing has no sign. */
+export const score = (value, digits = 2) => (Number(value.toFixed(digits)) + 0).toFixed(digits);
+
+/** A name or address with the characters visible that would turn the order of the others round. */
+export const visible = (name) => name.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+
 /** Seconds as 0:03.5, 12:40 or 1:02:03; tenths only below a minute. */
 export function clock(seconds) {
   const whole = Math.floor(seconds + 1e-6);

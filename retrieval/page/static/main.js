@@ -5,10 +5,12 @@ import { close } from "./detail.js";
 import { byId } from "./dom.js";
 import "./keys.js";
 import * as map from "./map.js";
+import { pause } from "./player.js";
 import { clear, say } from "./results.js";
 import * as search from "./search.js";
 import { go, onChange, state } from "./state.js";
 import * as table from "./table.js";
+import { onPublished } from "./version.js";
 
 const VIEWS = ["search", "map", "table"];
 
@@ -51,6 +53,7 @@ async function opened() {
 
 function show(now) {
   close();
+  pause();
   const view = VIEWS.includes(now.view) ? now.view : "search";
   document.body.dataset.view = view;
   for (const name of VIEWS) byId(name).hidden = name !== view;
@@ -59,10 +62,25 @@ function show(now) {
     else link.removeAttribute("aria-current");
   }
   document.title = `${now.q && view === "search" ? `${now.q} – ` : ""}Sensorium`;
-  search.follow(now);
+  const following = search.follow(now);
   if (view === "map") map.show(search.answers);
   if (view === "table") table.show();
+  following.then(mark);
 }
+
+/** The map rings the answers, which a question in the address gets only later. */
+function mark() {
+  if (document.body.dataset.view === "map") map.show(search.answers);
+}
+
+onPublished(async () => {
+  mark();
+  try {
+    search.prepare(await ask("outline"));
+  } catch {
+    // what is asked next says that the server is gone
+  }
+});
 
 document.body.classList.toggle("fresh", location.search === "");
 try {

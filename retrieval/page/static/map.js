@@ -3,10 +3,11 @@
 import { about, thumbnail, told } from "./api.js";
 import { open } from "./detail.js";
 import { byId, el, icon } from "./dom.js";
-import { count, MEDIA, ONE } from "./format.js";
+import { count, MEDIA, ONE, visible } from "./format.js";
 import { face, MOST_FACES, SIDE } from "./faces.js";
 import { Grid } from "./grid.js";
 import { state } from "./results.js";
+import { version } from "./version.js";
 
 const REACH = 14;  // pixels around a point that mean it
 const MOST_ZOOM = 60;
@@ -17,7 +18,7 @@ const root = byId("map");
 const canvas = el("canvas", { tabindex: "0", role: "application", "aria-label": "Map of the table: arrow keys go from object to object, Enter shows it" });
 const tip = el("div", { class: "tip", role: "status", hidden: true });
 const legend = el("div", { class: "legend", role: "group", "aria-label": "Media shown" });
-const words = el("p", { class: "told" });
+const words = el("p", { class: "told", role: "status" });
 const hidden = new Set();
 
 let points = null;
@@ -27,25 +28,39 @@ let marked = new Map();
 let at = -1;
 let view = { x: 0.5, y: 0.5, zoom: 1 };
 let due = 0;
+let drawing = false;
+let problem = "";  // said in place of what the map is
 
+/** Show the map with some answers ringed; it is drawn anew once another version of the table is published. */
 export async function show(answers) {
   marked = answers;
-  if (points) return repaint();
-  root.replaceChildren(state("Drawing the map …", ["Every object of the table finds its place. That takes a moment, once."], { waiting: true }));
+  repaint();
+  if (drawing || (points && points.version === version())) return;
+  drawing = true;
+  if (!points) root.replaceChildren(state("Drawing the map …", ["Every object of the table finds its place. That takes a moment, once."], { waiting: true }));
   try {
-    points = await told("map");
-  } catch (problem) {
-    root.replaceChildren(state("There is no map", [problem.message], { bad: true }));
-    return;
+    place(await told("map"));
+  } catch (fault) {
+    if (points) complain(fault);
+    else root.replaceChildren(state("There is no map", [fault.message], { bad: true }));
+  } finally {
+    drawing = false;
   }
-  if (!points.ids.length) {
-    points = null;
-    root.replaceChildren(state("Nothing to map", ["The table holds no object yet."]));
-    return;
-  }
+}
+
+function place(drawn) {
+  points = drawn.ids.length ? drawn : null;
+  at = -1;
+  tip.hidden = true;
+  if (!points) return root.replaceChildren(state("Nothing to map", ["The table holds no object yet."]));
   grid = new Grid(points.x, points.y);
   extent = [range(points.x), range(points.y)];
   build();
+  return repaint();
+}
+
+function complain(fault) {
+  problem = fault.message;
   repaint();
 }
 
@@ -55,11 +70,13 @@ export function repaint() {
 
 function build() {
   const media = Object.keys(MEDIA).filter((medium) => points.media.includes(medium));
-  legend.replaceChildren(...media.map((medium) => el("button", { class: "chip", type: "button", data: { medium }, "aria-pressed": "true", onclick: toggle }, el("span", { class: "dot" }), MEDIA[medium].replace("Passages", "Texts"))));
+  legend.replaceChildren(...media.map((medium) => el("button", { class: "chip", type: "button", data: { medium }, "aria-pressed": String(!hidden.has(medium)), onclick: toggle }, el("span", { class: "dot" }), MEDIA[medium].replace("Passages", "Texts"))));
+  if (canvas.isConnected) return;
   const zoom = (by, path, name) => el("button", { class: "icon", type: "button", "aria-label": name, onclick: () => (by ? zoomed(by) : fit()) }, icon(path));
   root.replaceChildren(canvas, words, el("div", { class: "zoom" }, zoom(1.5, "M12 6v12M6 12h12", "Nearer"), zoom(1 / 1.5, "M6 12h12", "Farther"), zoom(0, "M5 9V5h4M19 9V5h-4M5 15v4h4M19 15v4h-4", "All of it")), legend, tip);
-  new ResizeObserver(repaint).observe(canvas);
 }
+
+new ResizeObserver(repaint).observe(canvas);
 
 function toggle({ currentTarget }) {
   const { medium } = currentTarget.dataset;
@@ -81,6 +98,7 @@ const range = (values) => Math.max(0.05, values.reduce((a, b) => Math.max(a, b))
 
 function paint() {
   due = 0;
+  if (!points) return;
   const scaled = scale();
   const { width, height } = scaled;
   const dense = devicePixelRatio || 1;
@@ -98,7 +116,9 @@ function paint() {
   rings(pen, scaled, radius, style);
   faces(pen, scaled);
   const drawn = points.ids.length < points.objects ? `${count(points.ids.length)} of ${count(points.objects)} objects, drawn by lot` : `${count(points.objects)} objects`;
-  words.textContent = `${drawn}; what is alike lies close together${marked.size ? `. Ringed: the ${count(marked.size)} answers to your question` : ""}`;
+  const told_ = problem || `${drawn}; what is alike lies close together${marked.size ? `. Ringed: the ${count(marked.size)} answers to your question` : ""}`;
+  if (words.textContent !== told_) words.textContent = told_;  // else it would be read out again
+  words.classList.toggle("bad", Boolean(problem));
 }
 
 function dots(pen, scaled, medium, radius, style) {
@@ -163,6 +183,7 @@ function nearest(x, y) {
 function choose(n) {
   if (n === at) return;
   at = n;
+  problem = "";
   canvas.style.cursor = n < 0 ? "" : "pointer";
   tip.hidden = n < 0;
   repaint();
@@ -171,7 +192,7 @@ function choose(n) {
   const pictured = PICTURED.includes(item.medium);
   tip.replaceChildren(
     ...(pictured ? [el("img", { src: thumbnail(item, "card"), alt: "", onerror: (event) => event.target.remove() })] : []),
-    el("p", {}, el("span", { class: "dot", data: { medium: item.medium } }), el("span", {}, item.name, el("span", { class: "unseen" }, `, ${ONE[item.medium]}`))),
+    el("p", {}, el("span", { class: "dot", data: { medium: item.medium } }), el("span", {}, visible(item.name), el("span", { class: "unseen" }, `, ${ONE[item.medium]}`))),
   );
   const scaled = scale();
   const [x, y] = onScreen(n, scaled);
@@ -183,8 +204,13 @@ const itemOf = (n) => ({ id: points.ids[n], name: points.names[n], medium: point
 
 async function openAt(n) {
   if (n < 0) return;
-  const known = marked.get(points.ids[n]);
-  open(known ?? await about("object", points.ids[n]));
+  const id = points.ids[n];
+  try {
+    open(marked.get(id) ?? await about("object", id));
+  } catch (fault) {
+    complain(fault);
+    told("outline").catch(() => {});  // what is gone may be gone by another version: this notes it
+  }
 }
 
 function zoomed(by, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {

@@ -2,12 +2,18 @@
 
 import { about, media, why } from "./api.js";
 import { el, icon, svg } from "./dom.js";
-import { clock, span } from "./format.js";
+import { clock, span, visible } from "./format.js";
 
 const PLAY = "M8 5.500v13l11-6.500z";
 const PAUSE = "M7 5h3.500v14H7zM13.500 5H17v14h-3.500z";
 
 let playing = null;
+
+/** Stop what plays, or is about to. */
+export function pause() {
+  playing?.pause();
+  playing = null;
+}
 
 const shapes = new Map();
 const seen = new IntersectionObserver((entries) => {
@@ -29,13 +35,21 @@ export function player(item, onlost) {
   const root = el("div", { class: "player" }, button, wave);
   let sound = null;
   let stop = window_.end;
+  let bars = [];
   label();
 
-  shapes.set(root, () => about("loudness", item.id).then(({ bars }) => wave.firstChild.replaceWith(shape(bars, window_, whole)), lost));
+  shapes.set(root, () => about("loudness", item.id).then((loudness) => {
+    bars = loudness.bars;
+    draw();
+  }, lost));
   seen.observe(root);
 
+  function draw() {
+    wave.firstChild.replaceWith(shape(bars, window_, whole));
+  }
+
   function label() {
-    button.setAttribute("aria-label", `${sound && !sound.paused ? "Pause" : "Play"} ${span(window_.start, window_.end)} of ${item.name}`);
+    button.setAttribute("aria-label", `${sound && !sound.paused ? "Pause" : "Play"} ${span(window_.start, window_.end)} of ${visible(item.name)}`);
   }
 
   function made() {
@@ -61,7 +75,10 @@ export function player(item, onlost) {
   function from(start, end) {
     const audio = made();
     stop = end;
+    if (playing !== audio) pause();
+    playing = audio;
     const begin = () => {
+      if (playing !== audio) return;
       audio.currentTime = start;
       audio.play().catch(() => {});
     };
@@ -71,8 +88,6 @@ export function player(item, onlost) {
 
   function shown() {
     const on = !sound.paused;
-    if (on && playing && playing !== sound) playing.pause();
-    if (on) playing = sound;
     root.classList.toggle("playing", on);
     button.firstChild.replaceWith(icon(on ? PAUSE : PLAY));
     label();
@@ -93,6 +108,7 @@ export function player(item, onlost) {
 
   return { root, playFrom: from, setWindow(start, end) {
     Object.assign(window_, { start, end });
+    draw();
     label();
     from(start, end);
   }, toggle };

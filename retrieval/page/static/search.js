@@ -3,9 +3,9 @@
 import { about, asked, thumbnail } from "./api.js";
 import { open } from "./detail.js";
 import { byId, el } from "./dom.js";
-import { count, MEDIA, ONE } from "./format.js";
+import { count, MEDIA, ONE, visible } from "./format.js";
 import { clear, say, show } from "./results.js";
-import { go, isAsked } from "./state.js";
+import { go, isAsked, state } from "./state.js";
 
 const field = byId("q");
 const said = byId("said");
@@ -14,14 +14,21 @@ const files = new Map();  // what was dropped since the page was loaded: an addr
 let asking = null;
 let answered = "";
 let filled = "";
+let objects = 0;  // that the table holds
+let encoded = false;  // whether a question was answered that needed an encoder
 export let answers = new Map();  // of the last question, by id: the map marks them
 
+/** What the table holds, in the chips and the list of modalities; again when another version is published. */
 export function prepare(outline) {
-  const all = Object.values(outline.media).reduce((sum, { objects }) => sum + objects, 0);
-  const chip = (medium, label, n) => el("button", { class: "chip", type: "button", data: { medium }, "aria-pressed": "false", onclick: () => go({ medium, limit: "" }) }, medium ? el("span", { class: "dot" }) : null, label, el("small", {}, count(n)));
-  byId("media").replaceChildren(chip("", "All", all), ...Object.keys(MEDIA).filter((medium) => outline.media[medium]).map((medium) => chip(medium, MEDIA[medium].replace("Passages", "Texts"), outline.media[medium].objects)));
+  const now = state();
+  const focused = document.activeElement.closest("#media .chip")?.dataset.medium;
+  objects = Object.values(outline.media).reduce((sum, each) => sum + each.objects, 0);
+  const chip = (medium, label, n) => el("button", { class: "chip", type: "button", data: { medium }, "aria-pressed": String(medium === now.medium), onclick: () => go({ medium, limit: "" }) }, medium ? el("span", { class: "dot" }) : null, label, el("small", {}, count(n)));
+  byId("media").replaceChildren(chip("", "All", objects), ...Object.keys(MEDIA).filter((medium) => outline.media[medium]).map((medium) => chip(medium, MEDIA[medium].replace("Passages", "Texts"), outline.media[medium].objects)));
   const kinds = { text: "words", image: "what is seen", audio: "what is heard", video: "clips" };
   byId("modality").replaceChildren(el("option", { value: "" }, "anything"), ...outline.modalities.map((modality) => el("option", { value: modality }, kinds[modality])));
+  byId("modality").value = now.modality;
+  if (focused !== undefined) byId("media").querySelector(`[data-medium="${focused}"]`)?.focus();
 }
 
 /** Show what the address asks. */
@@ -43,28 +50,31 @@ export async function follow(now) {
 
 async function ask(now, key) {
   asking?.abort();
+  answered = "";
   asking = new AbortController();
   const { signal } = asking;
   const file = now.dropped ? files.get(now.dropped) : null;
   if (now.dropped && !file) {
-    answered = key;
+    answers = new Map();
     said.textContent = "";
     say("That file is gone", ["A page keeps a dropped file only until it is loaded again. Drop it once more."]);
     return;
   }
-  const late = setTimeout(() => say("Looking …", ["The first question waits for the encoders."], { waiting: true }), 600);
+  const late = setTimeout(() => say("Looking …", encoded || now.like ? [] : ["The first question waits for the encoders."], { waiting: true }), 600);
   said.textContent = "Looking …";
   try {
     const [told] = await Promise.all([asked(now, file, signal), example(now, file)]);
     clearTimeout(late);
     if (signal.aborted) return;
     answered = key;
+    encoded ||= !now.like;
     answers = new Map(told.groups.flatMap((group) => group.answers).map((item) => [item.id, item]));
     tell(told, now);
     if (answers.size) await show(told, now, open);
   } catch (problem) {
     clearTimeout(late);
     if (problem.name === "AbortError" || signal.aborted) return;
+    answers = new Map();
     said.textContent = "";
     say("That could not be asked", [problem.message], { bad: true });
   }
@@ -76,8 +86,8 @@ function tell(told, now) {
   said.textContent = n ? `${count(n)} ${n === 1 ? "answer" : "answers"}, nearest first, in ${told.seconds.toFixed(2)} s${some}` : "";
   if (n) return;
   const filtered = ["medium", "modality", "prefix", "after", "before"].some((name) => now[name]);
-  const lines = [filtered ? "Nothing in the table passes these filters." : "The table is empty."];
-  say("No answers", lines, { act: filtered ? el("button", { class: "solid", type: "button", onclick: reset }, "Reset the filters") : null });
+  const lines = [filtered && objects ? "Nothing in the table passes these filters." : "The table is empty."];
+  say("No answers", lines, { act: filtered && objects ? el("button", { class: "solid", type: "button", onclick: reset }, "Reset the filters") : null });
 }
 
 /** The picture or name of what was asked with, in the field. */
@@ -90,19 +100,16 @@ async function example(now, file) {
   const seen = medium === "image" || (item && medium === "video");
   box.replaceChildren(
     seen ? el("img", { src: address, alt: "" }) : el("span", { class: "dot", data: { medium } }),
-    el("span", { title: item?.uri ?? file.name }, `${item ? `Like ${now.segment ? "a moment of " : ""}` : ""}${item?.name ?? file.name}`),
+    el("span", { title: visible(item?.uri ?? file.name) }, `${item ? `Like ${now.segment ? "a moment of " : ""}` : ""}${visible(item?.name ?? file.name)}`),
   );
-  box.setAttribute("aria-label", item ? `Asked with the ${ONE[item.medium]} ${item.name}` : `Asked with the file ${file.name}`);
+  box.setAttribute("aria-label", item ? `Asked with the ${ONE[item.medium]} ${visible(item.name)}` : `Asked with the file ${visible(file.name)}`);
 }
 
 function fill(now) {
   if (now.q !== filled) field.value = filled = now.q;  // what is being typed stays when a filter changes
   byId("example").hidden = !(now.like || now.dropped);
   byId("clear").hidden = !isAsked(now);
-  for (const chip of byId("media").children) {
-    chip.setAttribute("aria-pressed", String(chip.dataset.medium === now.medium));
-    if (chip.dataset.medium === now.medium) chip.parentElement.scrollLeft = chip.offsetLeft - chip.parentElement.offsetLeft - 60;
-  }
+  for (const chip of byId("media").children) chip.setAttribute("aria-pressed", String(chip.dataset.medium === now.medium));
   for (const name of ["modality", "prefix", "after", "before"]) byId("ask").elements[name].value = now[name];
   const set = ["modality", "prefix", "after", "before"].filter((name) => now[name]).length;
   byId("more").textContent = set ? `Filters (${set})` : "Filters";
@@ -120,14 +127,16 @@ function reset() {
 
 function take(file) {
   if (!file) return;
-  const name = `${file.name} ${files.size + 1}`;
+  const name = crypto.randomUUID();  // an address of an earlier load must not mean this file
   files.set(name, file);
   go({ dropped: name });
 }
 
 byId("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (field.value.trim()) go({ q: field.value.trim() });
+  if (!field.value.trim()) return;
+  answered = "";  // the same words are asked anew: the table may hold more by now
+  go({ q: field.value.trim() });
 });
 byId("fields").addEventListener("change", (event) => go({ [event.target.name]: event.target.value.trim() }));
 byId("reset").addEventListener("click", reset);

@@ -17,8 +17,9 @@ export function go(changes, { replace = false } = {}) {
   const asksAnew = QUESTION.some((name) => name in changes);
   const next = { ...state(), ...(asksAnew ? { ...Object.fromEntries(QUESTION.map((name) => [name, ""])), limit: "", view: "" } : {}), ...changes };
   const address = addressOf(next);
-  if (address === location.pathname + location.search && !asksAnew) return;
-  history[replace ? "replaceState" : "pushState"](null, "", address);
+  const stays = address === location.pathname + location.search;
+  if (stays && !asksAnew) return;
+  if (!stays) history[replace ? "replaceState" : "pushState"](null, "", address);
   told();
 }
 

@@ -2,7 +2,7 @@
 
 import { told } from "./api.js";
 import { byId, el } from "./dom.js";
-import { bytes, count, day, MEDIA } from "./format.js";
+import { bytes, count, day, MEDIA, visible } from "./format.js";
 import { state } from "./results.js";
 
 const root = byId("table");
@@ -64,5 +64,5 @@ function failure(each) {
   const name = each.uri.replace(/\/$/, "").split("/").pop();
   const tries = each.attempts === 1 ? "tried once" : `tried ${each.attempts} times`;
   const size = each.size >= 0 ? `, ${bytes(each.size)}` : ", to be tried again by the next run";
-  return el("li", {}, el("strong", { title: each.uri }, name || each.uri), el("span", {}, `${each.stage}, ${each.reason}`), el("p", {}, each.error), el("p", {}, `${tries}, last ${day(each.last_failed)}${size}`));
+  return el("li", {}, el("strong", {}, visible(name || each.uri)), el("span", {}, `${each.stage}, ${each.reason}`), el("p", {}, each.error), el("p", {}, `${tries}, last ${day(each.last_failed)}${size}`), el("p", { class: "address" }, visible(each.uri)));
 }
