@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from encoders.errors import EncoderError
@@ -28,8 +30,22 @@ def devices() -> tuple[str, ...]:
 
 
 def chosen(device: str) -> tuple[str, ...]:
-    """The devices that a setting means: every one for "auto", best first, or the one that it names."""
-    return devices() if device == "auto" else (device,)
+    """The devices that a setting means: every one for "auto", best first, or the one that it names.
+
+    Raises
+    ------
+    EncoderError : the name is none, or of a device that this machine (or this build of torch) lacks.
+    """
+    if device in {"auto", "cpu"}:
+        return devices() if device == "auto" else ("cpu",)
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        why, here = str(problem).splitlines()[0], ", ".join(dict.fromkeys((*devices(), "cpu")))
+        raise EncoderError(f"device = {device!r} cannot be used here ({why}); give auto, or one of {here}") from None
+    return (device,)
 
 
 def dtypes(device: str, dtype: str = "auto") -> tuple[str, ...]:
@@ -80,6 +96,19 @@ def share_cores(device: str) -> int:
 
     torch.set_num_threads(1)
     return cores()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch take this many threads for one operation, and afterwards what it took before: other numbers give other sums."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _half(device: str) -> str:

@@ -91,7 +91,8 @@ def _refuse_strangers(alignment: Alignment) -> None:
 
 def _refuse_metric(metric: str, pairs: Pairs) -> None:
     direction, _, name = metric.rpartition(" ")
-    possible = [f"{a}>{b}" for a in pairs.modalities for b in pairs.modalities if a != b]
+    filled = {m: pairs.frame.get_column(m).is_not_null() for m in pairs.modalities}
+    possible = [f"{a}>{b}" for a in filled for b in filled if a != b and (filled[a] & filled[b]).any()]
     if name not in ranking.METRICS or (direction and direction not in possible):
         raise SettingsError(
             f"metric = {metric!r} is none that validation gives; allowed are {', '.join(ranking.METRICS)}, alone or behind one of "

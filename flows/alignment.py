@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -28,6 +28,7 @@ from retrieval import ranking
 from retrieval.score import directions
 from storage.lock import sole_writer
 from tasks.pairs import Pairs, PairsError
+from tasks.plan import RefusedError
 from tasks.split import SIDES, Shares, Side, Split, split, trainable
 
 VALIDATED = 5_000  # rows of the validation side that are ranked at each evaluation
@@ -155,7 +156,7 @@ class Alignment:
 
     def train(self, note: Callable[[Step], None] = lambda _: None) -> History:
         """Train on the train side, or go on where a killed run stopped; the validation side says when to stop."""
-        with self.timed("training"):
+        with self.timed("training"), self._threads():
             learner = self.learner = _LEARNERS.get(self.settings.train, Towers)(self.settings, self.stored, self.parts, self.dimension)
             self._closing.callback(learner.close)
             side, validation = learner.examples("train"), learner.examples("validation", VALIDATED)
@@ -176,7 +177,7 @@ class Alignment:
         """Close the gap between modalities, where the validation side says that it helps."""
         if not self.settings.calibrate:
             return
-        with self.timed("calibration"):
+        with self.timed("calibration"), self._threads():
             learner = self.learner
             validation, training = (learner.vectors(learner.examples(side, VALIDATED)) for side in _SEEN)
             choice = calibration.choose(validation, training, fixed=self.settings.keep)
@@ -185,7 +186,7 @@ class Alignment:
 
     def write(self) -> dict[str, Any]:
         """Take the figures of the test side, write the new space with a card that says what trained it; returns the account."""
-        with self.timed("scoring"):
+        with self.timed("scoring"), self._threads():
             scores = self._scores()
         kept: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.modalities or m in self.settings.keep)
         account = self._account(scores)
@@ -208,14 +209,28 @@ class Alignment:
         return {k: v for k, v in values.items() if k not in _EVERYWHERE} | {"pairs": self.pairs_digest, "encoders": encoders}
 
     def done(self) -> dict[str, Any] | None:
-        """The account of the run that made just this space already."""
+        """The account of the run that made just this space already.
+
+        Raises
+        ------
+        RefusedError : a space of this name was made of other media, and is not to be replaced.
+        """
         place = self.folder / space_folder.SPACE
         card = space_folder.read_card(self.folder) if place.exists() else {}
         if card.get("asked") != self.asked() or card.get("inputs") != self._inputs():
+            if place.exists() and not self.settings.replace:
+                raise RefusedError(
+                    f"{self.folder} holds a space that was made when other media of these pairs were there, and tables may have been made "
+                    "with it; choose another --name, or --replace it"
+                )
             return None
         self.losses = [(float(number), loss) for number, loss in enumerate(card["history"]["losses"], 1)]
         self.evaluations = [(each["step"], each) for each in card["history"]["evaluations"]]
         return {**card["account"], "generation": load_space(str(place)).generation}
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """The same number, whether vectors were embedded in this process before, which sets it, or stood there already."""
+        return hardware.threads(_LEARNERS.get(self.settings.train, Towers).threads)
 
     def _scores(self) -> dict[str, Any]:
         """Figures of the test side, which is read now and never before: every direction, and the shape of the space, before and after."""

@@ -10,8 +10,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from encoders import hardware
 from encoders.align import heads as head_files
+from encoders.align import space_folder
 from encoders.align.frozen import FrozenVectors, OnVectors
 from encoders.align.heads import Head
 from encoders.align.objective import Objective
@@ -40,6 +43,7 @@ class Heads:
 
     rate = 1e-3
     chunk = 0
+    threads = 1  # torch's, for one operation: heads are small
 
     def __init__(self, asked: AlignSettings, stored: PairVectors, parts: Split, dimension: int) -> None:
         self.asked, self.stored, self.parts, self.dimension = asked, stored, parts, dimension
@@ -107,6 +111,7 @@ class Towers(Heads):
 
     rate = 2e-5
     chunk = 64
+    threads = hardware.cores()
     _from_scratch = 5e-4  # CLIP's learning rate (Radford et al. 2021, appendix F)
 
     def __init__(self, asked: AlignSettings, stored: PairVectors, parts: Split, dimension: int) -> None:
@@ -150,7 +155,7 @@ class Towers(Heads):
 
     def saved(self, folder: Path, sections: Sections) -> Sections:
         """As of heads; trained encoders are checkpoints below the folder's "towers"."""
-        specs = save_all({m: one.cpu() for m, one in self._towers.items()}, folder / "towers")
+        specs = save_all({m: one.cpu() for m, one in self._towers.items()}, folder / space_folder.TOWERS)
         changed = {m: {k: v for k, v in sections[m].items() if k != "revision"} | {"weights": spec.weights} for m, spec in specs.items()}
         return cast("Sections", {m: changed.get(m, section) for m, section in sections.items()})
 
@@ -159,6 +164,7 @@ class Towers(Heads):
         self._stack.close()
 
     def _encoded(self, modality: Modality, examples: TowerExamples) -> np.ndarray:
+        """One vector for each item, after its head: of the mean direction of its segments, as `read_vectors` takes it."""
         count, parts = len(examples.items[modality]), []
         one, head = self._towers.get(modality), self.heads[modality]
         device = next((parameter.device for parameter in one.parameters()), None) if one else None
@@ -167,9 +173,15 @@ class Towers(Heads):
         if one:
             one.eval()
         with torch.inference_mode():
+            bases = self._segments_mean(one, modality, examples) if one else torch.from_numpy(examples.kept(modality))
             for low in range(0, count, AT_ONCE):
-                given = examples.of_items(modality, np.arange(low, min(low + AT_ONCE, count)))
-                base = normalise(one(given)) if one else given["vectors"]
-                parts.append(head.to(device)(base).float().cpu().numpy() if device else head(base).numpy())
+                base = bases[low : low + AT_ONCE]
+                parts.append(head.to(device)(base.to(device)).float().cpu().numpy() if device else head(base).numpy())
         head.train(training)
         return np.concatenate(parts) if parts else np.zeros((0, self.dimension), np.float32)
+
+    def _segments_mean(self, one: Tower, modality: Modality, examples: TowerExamples) -> Tensor:
+        sums = torch.zeros(len(examples.items[modality]), self.bases[modality])
+        for items, given in examples.segments(modality, AT_ONCE):
+            sums.index_add_(0, torch.from_numpy(items), normalise(one(given)).cpu())
+        return normalise(sums)

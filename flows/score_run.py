@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from encoders.align import space_folder
 from encoders.errors import EncoderError
 from encoders.spec import Modality
 from flows import secret_blocks
@@ -30,7 +31,7 @@ from retrieval.score.thresholds import Outcome, Threshold
 from storage import quarantine, runs, table
 from storage.errors import StorageError
 from tasks.pairs import Pairs, PairsError
-from tasks.split import Shares, Split, split
+from tasks.split import Shares, Split, sided, split
 
 MOST_BYTES = 4 * GIB  # of a list of pairs in a bucket
 
@@ -67,12 +68,37 @@ class ScoreRun:
             quarantined = quarantine.load(table.connect(database, must_exist=True), name).select("uri", "reason")
             absent = {m: _absent(pairs, m, held[place]) for m in pairs.media}
             self.missing.append({m: counts for m, uris in absent.items() if (counts := _reasons(uris, held[place], quarantined))})
-        asked = self.settings
-        divided = split(_known(pairs, held[0]), _contents(held[0]), Shares(**asked.shares.model_dump()), asked.seed)
+        divided = self._divided(_known(pairs, held[0]), _contents(held[0]))
         side = divided.frame if self.settings.split == "all" else divided.side(self.settings.split)
         if side.is_empty():
             raise PairsError(f"{self.settings.pairs}: no pair can be scored: {self._none_left(pairs, divided)}")
         return divided, side
+
+    def _divided(self, pairs: Pairs, contents: Mapping[str, str]) -> Split:
+        """On the sides of the training that made a table's space: by its seed, shares and columns, whatever the settings say.
+
+        Raises
+        ------
+        SettingsError : a side is asked for, and two tables' spaces were trained on different ones.
+        """
+        asked, trained = self.settings, self._trained()
+        if asked.split == "all" or not trained:
+            return split(pairs, contents, Shares(**asked.shares.model_dump()), asked.seed)
+        how = trained[0]
+        if any(other != how for other in trained):
+            told = " and ".join(_division_told(each) for each in trained)
+            raise SettingsError(
+                f"split = {asked.split!r}: the two tables' spaces were trained on different sides ({told}); score each alone"
+            )
+        whole = split(pairs, contents, Shares(**how["shares"]), how["seed"])
+        if set(how["columns"]) >= set(pairs.modalities):
+            return whole
+        return sided(whole, split(pairs.only(how["columns"]), contents, Shares(**how["shares"]), how["seed"]))
+
+    def _trained(self) -> list[dict[str, Any]]:
+        """Of each table whose space was aligned: seed, shares and columns of that."""
+        cards = [card.get("asked") for searcher in self.searchers if (card := space_folder.card_of(searcher.space))]
+        return [{"seed": each["seed"], "shares": each["shares"], "columns": sorted(each["encoders"])} for each in cards if each]
 
     def encode(self, side: pl.DataFrame, held: list[Candidates]) -> list[Scored]:
         """The pairs' texts as queries of each table's space."""
@@ -169,6 +195,10 @@ def score_table(run: ScoreRun, step: Step = lambda _, call: call()) -> dict[str,
 
 
 STEPS = ("read", "divide", "encode", "measure", "report")
+
+
+def _division_told(how: Mapping[str, Any]) -> str:
+    return f"columns {', '.join(how['columns'])}, seed {how['seed']}, shares {', '.join(f'{share:g}' for share in how['shares'].values())}"
 
 
 def _known(pairs: Pairs, held: Candidates) -> Pairs:

@@ -95,4 +95,5 @@ def _told(error: Any, kind: type[BaseModel]) -> str:
     if error["type"] == "extra_forbidden":
         whole = _PARTS.get(error["loc"][0] if len(error["loc"]) > 1 else "", kind)
         return f"there is no setting {name!r}; allowed are {', '.join(whole.model_fields)}"
-    return f"{name} = {error['input']!r}: {error['msg']}"
+    msg = error["msg"].removeprefix("Value error, ")
+    return f"{name} = {error['input']!r}: {msg}" if name else msg  # what is wrong between several settings has no name

@@ -82,6 +82,15 @@ def split(pairs: Pairs, contents: Mapping[str, str], shares: Shares | None = Non
     return Split(kept, unknown, frame.height - full.height, full.height - kept.height, _shared_texts(kept), counts)
 
 
+def sided(parts: Split, as_in: Split) -> Split:
+    """The same pairs on the sides that another division gave to what they hold of its modalities; those it did not divide are on none."""
+    columns = [name for name in as_in.frame.columns if name.endswith("_content")]
+    sides = as_in.frame.select(*columns, "side").unique(columns)
+    frame = parts.frame.drop("side").join(sides, on=columns, how="left", nulls_equal=True, maintain_order="left")
+    counts: dict[str, int] = {side: frame.filter(pl.col("side") == side).height for side in SIDES}
+    return replace(parts, frame=frame, shared_texts=_shared_texts(frame.drop_nulls("side")), counts=counts)
+
+
 def trainable(parts: Split, pairs: Collection[tuple[Modality, Modality]]) -> Split:
     """The same split, without those rows of its train side that have none of some pairs of modalities."""
     held = [pl.col(f"{a}_content").is_not_null() & pl.col(f"{b}_content").is_not_null() for a, b in pairs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,10 @@ from tasks.prepared import inputs_of
 
 
 class PreparedInputs:
-    """Model inputs of one segment of each content: its first. The files are mapped, so memory holds what is in use."""
+    """Model inputs of the segments of each content, in their order. The files are mapped, so memory holds what is in use."""
 
     def __init__(self) -> None:
-        self._places: dict[str, tuple[pa.RecordBatch, int]] = {}
+        self._places: dict[str, list[tuple[pa.RecordBatch, int]]] = {}
 
     def add(self, path: Path, contents: Mapping[int, str]) -> None:
         """Take a prepared file in.
@@ -31,20 +31,27 @@ class PreparedInputs:
         """
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
-                objects, segments = batch.column("object").to_pylist(), batch.column("segment").to_pylist()
-                for row, (number, segment) in enumerate(zip(objects, segments, strict=True)):
-                    if segment == 0 and number in contents:
-                        self._places[contents[number]] = batch, row
+                for row, number in enumerate(batch.column("object").to_pylist()):
+                    if number in contents:
+                        self._places.setdefault(contents[number], []).append((batch, row))
 
     def __contains__(self, content: str) -> bool:
         return content in self._places
 
-    def __getitem__(self, content: str) -> dict[str, np.ndarray]:
-        return inputs_of(*self._places[content])
+    def count(self, content: str) -> int:
+        """How many segments it has."""
+        return len(self._places[content])
+
+    def segment(self, content: str, number: int) -> dict[str, np.ndarray]:
+        """Inputs of one of them."""
+        return inputs_of(*self._places[content][number])
 
 
 class TowerExamples:
     """Examples for towers, of prepared inputs; and of vectors, where an encoder is kept as it is.
+
+    Of an object of several segments (windows of a sound, chunks of a text) each step sees one, drawn by torch's generator, which the
+    training seeds for each step.
 
     Parameters
     ----------
@@ -83,11 +90,26 @@ class TowerExamples:
 
     def inputs(self, modality: Modality, rows: np.ndarray) -> dict[str, Tensor]:
         """What the tower takes, of some examples."""
-        return self.of_items(modality, self.ids[modality][rows])
-
-    def of_items(self, modality: Modality, items: np.ndarray) -> dict[str, Tensor]:
-        """What the tower takes, of some items."""
+        items = self.ids[modality][rows]
         if modality in self._vectors:
-            return {"vectors": torch.from_numpy(self._vectors[modality][items].astype(np.float32))}
-        contents = self.items[modality]
-        return self._towers[modality].stacked([self._inputs[modality][contents[item]] for item in items.tolist()])
+            return {"vectors": torch.from_numpy(self.kept(modality)[items])}
+        inputs, contents = self._inputs[modality], self.items[modality]
+        return self._towers[modality].stacked([_drawn(inputs, contents[item]) for item in items.tolist()])
+
+    def kept(self, modality: Modality) -> np.ndarray:
+        """Vectors of all items of a modality whose encoder is kept, float32 (items, d)."""
+        return self._vectors[modality].astype(np.float32)
+
+    def segments(self, modality: Modality, most: int) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+        """All segments of all items, up to `most` at once: which item each belongs to, int64 (n,), and what the tower takes."""
+        inputs, contents = self._inputs[modality], self.items[modality]
+        places = [(item, number) for item, content in enumerate(contents) for number in range(inputs.count(content))]
+        for low in range(0, len(places), most):
+            some = places[low : low + most]
+            given = self._towers[modality].stacked([inputs.segment(contents[item], number) for item, number in some])
+            yield np.array([item for item, _ in some], np.int64), given
+
+
+def _drawn(inputs: PreparedInputs, content: str) -> dict[str, np.ndarray]:
+    count = inputs.count(content)
+    return inputs.segment(content, int(torch.randint(count, ())) if count > 1 else 0)

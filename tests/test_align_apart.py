@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import soundfile
+from buckets import embed
 from pair_world import STRANGERS, world, write_pairs
 from pydantic import ValidationError
 
 from encoders.align.objective import Objective
 from encoders.errors import EncoderError
+from encoders.spaces import load_space
 from flows.align_direct import align_direct
 from flows.align_opening import open_alignment
 from flows.alignment import Alignment
-from flows.settings import AlignSettings
-from tasks.pairs import PairsError, read_pairs
-from tasks.split import Shares, Split, split
+from flows.score_run import open_score, score_table
+from flows.settings import AlignSettings, ScoreSettings
+from tasks.pairs import Pairs, PairsError, read_pairs
+from tasks.plan import RefusedError
+from tasks.split import Shares, Split, sided, split
 from tasks.train import items_of
 
 SHARES = Shares(0.6, 0.2, 0.2)
@@ -132,3 +138,64 @@ def test_names_may_lead_out_of_the_folder_of_the_pairs(bucket: Path, tmp_path: P
     )
     pairs = read_pairs(write_pairs(tmp_path / "pairs.jsonl", [{"text": "a", "image": "b/../c.png"}]), "s3://bucket/photos")
     assert pairs.uris("image") == ["s3://bucket/photos/c.png"]
+
+
+def test_other_media_of_the_same_pairs_replace_no_space_unasked(bucket: Path, tmp_path: Path):
+    """Files that were missing are there now: the old space's tables would be dead."""
+    lines = [json.loads(line) for line in (bucket / "pairs.jsonl").read_text().splitlines()][:40]
+    (tmp_path / "b" / "pictures").mkdir(parents=True)
+    (tmp_path / "b" / "strangers.toml").write_text(STRANGERS)
+    write_pairs(tmp_path / "b" / "pairs.jsonl", lines)
+    for line in lines[:30]:
+        shutil.copy(bucket / line["image"], tmp_path / "b" / line["image"])
+    first = align(tmp_path / "b", tmp_path)
+    assert first["objects"]["image"]["missing"] == 10
+    for line in lines[30:]:
+        shutil.copy(bucket / line["image"], tmp_path / "b" / line["image"])
+    with pytest.raises(RefusedError, match=r"made when other media of these pairs were there.*--replace"):
+        align(tmp_path / "b", tmp_path)
+    assert load_space(str(tmp_path / "new" / "space.toml")).generation == first["generation"]
+    assert align(tmp_path / "b", tmp_path, replace=True)["generation"] != first["generation"]
+
+
+@pytest.mark.slow
+def test_encoders_are_judged_by_all_windows_of_a_sound(tmp_path: Path):
+    """Silence in front of each sound: its first window tells nothing, and a space that learned nothing is as good as before."""
+    rows = world(tmp_path / "bucket", 40)
+    for row in rows:
+        samples, rate = soundfile.read(tmp_path / "bucket" / row["audio"])
+        soundfile.write(tmp_path / "bucket" / row["audio"], np.concatenate([np.full(int(3.1 * rate), 1e-4), samples]), rate)
+    write_pairs(tmp_path / "bucket" / "pairs.jsonl", rows)
+    how = {"train": "last:1", "space": "miniature", "dimension": 0, "steps": 1, "batch": 8, "learning_rate": 1e-12, "calibrate": False}
+    account = align(tmp_path / "bucket", tmp_path, columns=["text", "audio"], **how)
+    for direction in ("text>audio", "audio>text"):
+        found = account["test"]["directions"][direction]
+        assert found["after"]["mrr"]["value"] == pytest.approx(found["before"]["mrr"]["value"], abs=0.02)
+        assert found["after"]["recall@5"]["value"] > 0.7
+
+
+def test_the_test_side_of_a_table_is_that_of_its_spaces_training(bucket: Path, tmp_path: Path):
+    account = align(bucket, tmp_path, seed=7)
+    space = str(tmp_path / "new" / "space.toml")
+    embed(bucket, tmp_path / "lance", space=space, floor=0.0)
+    asked = {"database": str(tmp_path / "lance"), "pairs": str(bucket / "pairs.jsonl"), "split": "test"}
+    report = score_table(open_score(ScoreSettings(**asked)))
+    assert report["pairs"]["scored"] == account["pairs"]["test"]
+    held = sides(bucket, 7).side("test")
+    assert report["directions"]["text>image"]["queries"] == held.get_column("image").count()
+
+
+def test_pairs_are_on_the_sides_on_which_fewer_columns_put_them():
+    """Training took texts and sounds, and put them on sides by their sounds; asked are pictures, too."""
+    rows = [{"text": f"t{n}", "image": f"s3://b/i{n % 7}.png", "audio": f"s3://b/a{n % 20}.wav"} for n in range(60)] + [
+        {"text": f"u{n}", "image": f"s3://b/j{n}.png", "audio": None} for n in range(5)
+    ]
+    frame = pl.DataFrame(rows).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    pairs = Pairs(frame, "s3://b", len(rows), 0, 0, {}, ())
+    contents = {uri: hashlib.sha256(uri.encode()).hexdigest() for modality in pairs.media for uri in pairs.uris(modality)}
+    trained = split(pairs.only(("text", "audio")), contents, SHARES, 3)
+    found = sided(split(pairs, contents, SHARES, 3), trained)
+    expected = dict(trained.frame.select("text", "side").iter_rows())
+    assert len(set(expected.values())) == 3
+    assert dict(found.frame.select("text", "side").iter_rows()) == expected | {f"u{n}": None for n in range(5)}
+    assert found.counts == trained.counts

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from encoders import hardware
 from encoders.errors import EncoderError
@@ -23,6 +24,15 @@ CPUS = {
     "Graviton": ("Features\t: fp asimd i8mm bf16", False),
     "unknown": ("", False),
 }
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:99", "mps", "cpu:x"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(device: str):
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(EncoderError, match=rf"device = '{device}' cannot be used here \(.*\); give auto, or one of .*cpu"):
+        hardware.chosen(device)
+    assert hardware.chosen("cpu") == ("cpu",)
 
 
 @pytest.mark.parametrize("cpu", CPUS)

@@ -16,7 +16,7 @@ from encoders.registry import describe
 from encoders.spaces import Sections, load_space
 from encoders.spec import MODALITIES, Modality, Space, Spec
 
-SPACE, CARD = "space.toml", "card.json"
+SPACE, CARD, TOWERS = "space.toml", "card.json", "towers"
 
 
 def write(folder: Path, name: str, sections: Sections, heads: Mapping[Modality, Head], card: Mapping[str, Any]) -> Space:
@@ -73,6 +73,18 @@ def read_card(folder: Path) -> dict[str, Any]:
     except ValueError as problem:
         raise EncoderError(f"{path} is no JSON ({problem}); align anew") from problem
     return card
+
+
+def card_of(space: Space) -> dict[str, Any]:
+    """The card of the folder that a space's heads, or its trained encoders, lie in; {} for a space that was not aligned."""
+    for spec in space.encoders.values():
+        places = [Path(spec.head["weights"]).parent] if spec.head else []
+        if Path(spec.weights).parent.name == TOWERS:
+            places.append(Path(spec.weights).parent.parent)
+        for folder in places:
+            if card := read_card(folder):
+                return card
+    return {}
 
 
 def text_of(folder: Path, name: str, sections: Sections, headed: tuple[Modality, ...]) -> str:

@@ -166,8 +166,8 @@ class _Training:
             told = ", ".join(f"{name} {float(part):.4g}" for name, part in parts.items())
             raise EncoderError(
                 f"the loss is {value} at step {step + 1} of {self.steps}, at a learning rate of {rate:.3g} ({told}); use a lower learning "
-                f"rate or a longer warm-up (learning_rate is {self.options.learning_rate:g}, warm_up {self.options.warm_up:g}), or "
-                "clip = 1, and see that the inputs are finite"
+                f"rate or a longer warm-up (learning_rate is {self.options.learning_rate:g}, warm_up {self.options.warm_up:g}), "
+                "and see that the inputs are finite"
             )
         if self.options.clip:
             clip_grad_norm_(self.modules.parameters(), self.options.clip)
