@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +63,7 @@ def search(
         from retrieval.errors import QueryError
         from retrieval.query import Searcher
         from retrieval.search import search as searching
+        from retrieval.search.question import words_or_path
         from retrieval.search.search import Manner
 
         secret_blocks.install()
@@ -76,21 +77,25 @@ def search(
             smaller=smaller,
             uris=objects(metadata, where),
         )
-        if hybrid and (query is None or queries):
+        if output is not None and queries is None:
+            raise QueryError("--output takes the answers to a file of questions; name it: --queries FILE")
+        if hybrid and (queries or query is None or not isinstance(words_or_path(query), str)):
             raise QueryError("full text ranks by words; --hybrid needs QUERY in words, and no --queries")
         manner = Manner(limit, per_object, must, query or "" if hybrid else "", diversity, min_score, fits)
         searcher = Searcher(database, table, _space(space))
         if queries is not None:
             if query or plus or minus or like or vector or as_moments:
                 raise QueryError("a file holds whole questions; leave out QUERY, --plus, --minus, --like, --vector and --moments")
-            asked = _answer_file(searcher, queries, output, keep, manner)
+            asked = _answer_file(searcher, queries, output, keep, manner, as_json)
         elif as_moments:
             question = list(_terms(searcher, query, plus, minus, like, vector))
             found = searching.moments(searcher, question, keep, manner, gap, near)
             print_json([asdict(moment) for moment in found]) if as_json else display_search.show_moments(found)
+            _tell_of_metadata(searcher, keep, found)
         else:
             hits = searching.search(searcher, list(_terms(searcher, query, plus, minus, like, vector)), keep, manner)
             print_json([asdict(hit) for hit in hits]) if as_json else display_search.show_hits(hits)
+            _tell_of_metadata(searcher, keep, hits)
     if asked[1]:
         raise typer.Exit(1)
 
@@ -117,7 +122,21 @@ def _space(name: str | None) -> Space | None:
     return load_space(name)
 
 
-def _answer_file(searcher: Searcher, queries: Path, output: Path | None, keep: Filter, manner: Manner) -> tuple[int, int]:
+def _tell_of_metadata(searcher: Searcher, keep: Filter, found: Sequence[object]) -> None:
+    """Where nothing was found among the objects of a condition, that they may be no objects of this table."""
+    if found or not keep.uris:
+        return
+    from retrieval.search.metadata import number_held
+
+    number = number_held(searcher, keep.uris)
+    typer.echo(
+        f"sensorium: the condition leaves {len(keep.uris):,} objects, of which table {searcher.name!r} holds {number:,}; "
+        "their URIs must be those that `search` prints",
+        err=True,
+    )
+
+
+def _answer_file(searcher: Searcher, queries: Path, output: Path | None, keep: Filter, manner: Manner, as_json: bool) -> tuple[int, int]:
     """How many questions there were, and how many could not be asked."""
     from flows import display_search
     from retrieval.search import queries_file
@@ -125,7 +144,8 @@ def _answer_file(searcher: Searcher, queries: Path, output: Path | None, keep: F
     answered = queries_file.answer(searcher, queries_file.read(queries), keep, manner)
     if output is not None:
         counts = queries_file.write(output, answered)
-        display_search.show_answered(*counts, output)
+        told = {"questions": counts[0], "problems": counts[1], "output": str(output)}
+        print_json(told) if as_json else display_search.show_answered(*counts, output)
         return counts
     number = failed = 0
     for one in answered:

@@ -99,7 +99,7 @@ class Searcher:
         ----------
         query : words; a Path is a file to be looked at or listened to.
         keep : what is found at all.
-        limit : most hits.
+        limit : most hits, 1 or more (QueryError).
         per_object : the best segment of each object alone, so that a long video does not take all places.
 
         Returns
@@ -110,6 +110,8 @@ class Searcher:
 
     def nearest(self, vectors: np.ndarray, *, keep: Filter = EVERYTHING, limit: int = 10, per_object: bool = False) -> list[Hit]:
         """As `search`, of a query that is embedded already: float32 (windows, dimension), of unit length."""
+        if limit < 1:
+            raise QueryError(f"at most {limit} hits are none; give a limit of 1 or more")
         if len(vectors) > WINDOWS or keep.long or (per_object and limit > LISTED):
             return self.nearest_of_many(vectors, np.zeros(len(vectors), np.int64), keep=keep, limit=limit, per_object=per_object)[0]
         found: list[Hit] = []

@@ -17,6 +17,7 @@ from encoders.spec import Encoder, Modality, Space
 from encoders.stacking import encoded
 from retrieval.errors import QueryError
 from retrieval.means import mean
+from retrieval.query_texts import is_unicode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -114,6 +115,8 @@ class QueryEncoder:
 
     def _parts(self, query: str | Path | bytes | Image) -> Iterator[Part]:
         if isinstance(query, str):
+            if not is_unicode(query):
+                raise QueryError(f"the query {query[:40]!r} is not UTF-8; write it in UTF-8")
             return self._text([query], self.encoder("text", "words"))
         if isinstance(query, (Path, bytes)):
             return self._file(query)
@@ -159,11 +162,20 @@ class QueryEncoder:
         return (Part(encoders[part.modality], part.medium) for part in videos.parts(query, specs, FrameChoice(most=FRAMES)))
 
     def _text(self, words: Iterable[str], encoder: Encoder) -> Iterator[Part]:
-        chunk = None
-        for chunk in fitted(encoder, words, role="query"):
+        is_blank, chunk = True, None
+
+        def read() -> Iterator[str]:
+            nonlocal is_blank
+            for block in words:
+                is_blank = is_blank and not block.strip()
+                yield block
+
+        for chunk in fitted(encoder, read(), role="query"):
             yield Part(encoder, chunk.text)
-        if chunk is None:
+        if chunk is None and is_blank:
             raise QueryError("the query is empty; give some words, or the path of a picture or sound")
+        if chunk is None:
+            raise QueryError(f"none of the query's words has a vector in space {self.space.name!r}; ask with others")
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -42,6 +42,9 @@ def embed_texts(encoder: Encoder, texts: Sequence[str], batch: int = BATCH) -> Q
     failed: dict[int, str] = {}
     prepare = getattr(encoder, "prepare_query", encoder.prepare)
     for place, text in enumerate(texts):
+        if not is_unicode(text):
+            failed[place] = "not UTF-8"
+            continue
         try:
             parts = [prepare(chunk.text) for chunk in fitted(encoder, [text], role="query")]
         except MediumError as problem:
@@ -50,13 +53,22 @@ def embed_texts(encoder: Encoder, texts: Sequence[str], batch: int = BATCH) -> Q
         prepared += parts
         owner += [place] * len(parts)
         if not parts:
-            failed[place] = "empty"
+            failed[place] = "no known words" if text.strip() else "empty"
     vectors = np.zeros((len(prepared), encoder.spec.dimension), np.float32)
     order = by_size(prepared)
     for low in range(0, len(order), batch):
         for row, reason in _encode(encoder, prepared, order[low : low + batch], vectors):
             failed.setdefault(owner[row], reason)
     return _without_failed(vectors, np.array(owner, np.int64), failed, len(texts))
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written in UTF-8; one with half a surrogate pair, as Python reads other bytes of a command line, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _encode(encoder: Encoder, prepared: Sequence[Inputs], rows: np.ndarray, vectors: np.ndarray) -> list[tuple[int, str]]:

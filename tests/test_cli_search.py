@@ -11,6 +11,7 @@ from asked_table import DIMENSION, make, row, texts
 from typer.testing import CliRunner
 
 from flows.cli import app
+from retrieval.search import queries_file
 
 WORDS = ["a red dog", "a red cat", "a blue dog", "a blue cat", "一只红色的猫", "the sea at night", "man", "king"]
 
@@ -62,6 +63,33 @@ def test_many_questions_are_written_and_one_that_cannot_be_asked_is_exit_code_1(
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
 
 
+def test_answers_that_cannot_be_written_are_refused_before_they_are_searched_for(database, tmp_path, monkeypatch):
+    (tmp_path / "q.txt").write_text("a red dog\n")
+    monkeypatch.setattr(queries_file, "_together", None)  # whoever answers fails
+    for output in (tmp_path / "none" / "a.jsonl", tmp_path / "a.csv"):
+        done = typed("search", database, "--queries", tmp_path / "q.txt", "--output", output)
+        assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
+def test_what_was_written_is_told_as_json(database, tmp_path):
+    (tmp_path / "q.txt").write_text("a red dog\nuri:file:///none\n")
+    done = typed("search", database, "--queries", tmp_path / "q.txt", "--output", tmp_path / "a.jsonl", "--json")
+    assert json.loads(done.stdout) == {"questions": 2, "problems": 1, "output": str(tmp_path / "a.jsonl")}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "q.txt"]
+
+
+def test_a_condition_that_leaves_objects_of_another_table_is_told(database, tmp_path):
+    pl.DataFrame({"uri": ["file:///b/texts/000.txt", "/elsewhere/1.txt", "/elsewhere/2.txt"], "price": [9, 1, 2]}).write_csv(
+        tmp_path / "p.csv"
+    )
+    none = typed("search", database, "a dog", "--metadata", tmp_path / "p.csv", "--where", "price < 3", "--json")
+    assert (none.exit_code, json.loads(none.stdout)) == (0, [])
+    assert "leaves 2 objects, of which table 'media' holds 0" in none.stderr
+    one = ("--metadata", tmp_path / "p.csv", "--where", "price > 1")
+    assert "leaves 2 objects, of which table 'media' holds 1" in typed("search", database, "a dog", *one, "--min-score", "2").stderr
+    assert typed("search", database, "a dog", *one).stderr == ""
+
+
 def test_calibrate_tells_how_well_it_works_and_then_nonsense_gets_an_empty_answer(database):
     assert typed("search", database, "a dog", "--fits").exit_code == 2
     lines = answer("calibrate", database)
@@ -89,6 +117,12 @@ def test_an_analogy_leaves_out_what_it_is_made_of(database):
         (["a dog", "--moments", "--per-object"], "moments"),
         (["a dog", "--moments", "--medium", "image"], "no moments"),
         (["a dog", "--medium", "smell"], "no medium 'smell'"),
+        ([__file__, "--hybrid"], "--hybrid needs QUERY"),
+        (["./none/dog", "--hybrid"], "no file './none/dog'"),
+        (["a dog", "--output", "a.jsonl"], "--queries FILE"),
+        (["caf\udce9"], "not UTF-8"),
+        (["a dog", "--min-score", "nan"], "finite"),
+        (["a dog", "--min-score", "inf"], "finite"),
     ],
 )
 def test_a_refusal_is_one_clear_line_and_exit_code_2(database, arguments, words):

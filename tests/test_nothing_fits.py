@@ -93,6 +93,12 @@ def test_what_was_never_calibrated_is_refused(searcher, lines, tmp_path):
         nothing_fits.calibrate(searcher, nothing=["x", "y"])
 
 
+def test_an_encoder_that_takes_no_question_that_fits_nothing_is_told(searcher, lines):
+    with pytest.raises(QueryError, match=r"of the 40 questions that fit nothing the encoders take 0 of text, .* --nonsense FILE"):
+        nothing_fits.calibrate(searcher, nothing=["  "] * 40)
+    assert nothing_fits.read(searcher, "text").thresholds  # what was measured before is kept
+
+
 def test_own_questions_are_what_is_measured_by(searcher):
     told = nothing_fits.calibrate(searcher, known=SAID[:20], nothing=nonsense.texts(90, seed=5)).filter(found="text")
     assert told.get_column("queries").to_list() == [20]

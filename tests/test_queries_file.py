@@ -113,11 +113,15 @@ def test_questions_are_read_as_they_stand(tmp_path, kind):
 
 def test_a_file_that_holds_no_questions_is_refused(tmp_path):
     pl.DataFrame({"question": ["a"]}).write_csv(tmp_path / "other.csv")
+    pl.DataFrame({"query": [["a"], ["b", "c"]]}).write_ndjson(tmp_path / "lists.jsonl")
+    pl.DataFrame({"query": [{"q": "a"}]}).write_parquet(tmp_path / "objects.parquet")
     pl.DataFrame({"query": ["a", " ", None]}).write_ndjson(tmp_path / "empty.jsonl")
     (tmp_path / "q.xml").touch()
     for name, words in {
         "other.csv": "column 'query'",
         "empty.jsonl": "question 2 .* is empty",
+        "lists.jsonl": "questions are texts",
+        "objects.parquet": "questions are texts",
         "q.xml": "no list of questions",
         "none.txt": "No such file",
     }.items():

@@ -8,11 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 from asked_table import DIMENSION, opened, row, texts, unit
+from tiny_words import TINY
 
+from encoders import registry
+from encoders.spec import Space
 from retrieval.filters import Filter
 from retrieval.query import QueryError
+from retrieval.query_encoder import QueryEncoder
 from retrieval.search.metadata import objects_where
-from retrieval.search.question import Item, Term, parse, read_vector, vectors
+from retrieval.search.question import Item, Term, parse, read_vector, vectors, words_or_path
 from retrieval.search.search import Manner, moments, search
 from storage.row_files import RowFileError
 
@@ -73,11 +77,13 @@ def test_a_vector_is_read_from_a_file_and_nothing_else_is(tmp_path):
     np.testing.assert_array_equal(read_vector(tmp_path / "one.npy", DIMENSION).what, np.arange(DIMENSION))
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object))
     np.save(tmp_path / "short.npy", np.zeros(3))
+    np.save(tmp_path / "empty.npy", np.zeros((0, DIMENSION)))
     (tmp_path / "text.npy").write_text("no array")
     np.savez(tmp_path / "several.npz", a=np.zeros(DIMENSION))
     for name, words in {
         "objects.npy": "no array",
         "short.npy": r"float64 \(3,\)",
+        "empty.npy": "one window at least",
         "text.npy": "no array",
         "several.npz": "several",
     }.items():
@@ -87,12 +93,62 @@ def test_a_vector_is_read_from_a_file_and_nothing_else_is(tmp_path):
         read_vector(tmp_path / "none.npy", DIMENSION)
 
 
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "some/pictures/big white cat 999.jpg",
+        "/home/nobody here/missing folder/dog.png",
+        "./missing",
+        "../missing",
+        "~/nothere/dog",
+        "file:///nowhere/nope.xyz",
+        "none.png",
+    ],
+)
+def test_the_path_of_a_missing_file_is_never_searched_for_as_words(missing):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        words_or_path(missing)
+
+
+def test_a_folder_is_refused_and_words_with_a_slash_stay_words(tmp_path, monkeypatch):
+    (tmp_path / "cats" / "black").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for folder in (str(tmp_path), tmp_path.as_uri(), "cats/black", "cats/", ".", "~"):
+        with pytest.raises(IsADirectoryError, match="is a folder"):
+            words_or_path(folder)
+    for words in ("cats", "and/or", "24/7 open", "~nobody at home", "...", "what is in a.txt", "", "a/" * 5000):
+        assert words_or_path(words) == words
+
+
+def test_a_query_that_has_no_vector_says_whether_it_is_empty_unknown_or_no_utf_8(searcher, tmp_path):
+    known = QueryEncoder(Space("words", {"text": registry.describe("word-vectors", **TINY["word-vectors"](tmp_path / "words"))}))
+    assert known.embed("a red dog").shape == (1, 24)
+    with pytest.raises(QueryError, match="none of the query's words has a vector"):
+        known.embed("xyzzy")
+    with pytest.raises(QueryError, match="the query is empty"):
+        known.embed(" \n ")
+    with pytest.raises(QueryError, match="not UTF-8"):
+        searcher.embed("caf\udce9")
+    with pytest.raises(QueryError, match=r"text 2 of 2 .* has no vector: not UTF-8"):
+        searcher.embed_texts(["a", "caf\udce9"])
+
+
+def test_a_number_that_leaves_no_answer_is_refused(searcher):
+    with pytest.raises(QueryError, match="limit of 1"):
+        searcher.search("dog", limit=0)
+    for wrong in ({"limit": 0}, {"least": float("nan")}, {"least": float("-inf")}, {"diversity": float("nan")}):
+        with pytest.raises(QueryError, match="give a"):
+            Manner(**wrong)
+
+
 def test_what_cancels_out_and_what_has_no_direction_is_refused(searcher):
     with pytest.raises(QueryError, match="cancel each other out"):
         vectors(searcher, [Term("a red dog"), Term("a red dog", -1.0)])
     for bad in (np.zeros(DIMENSION), np.full(DIMENSION, np.nan)):
         with pytest.raises(QueryError, match="no direction"):
             vectors(searcher, [Term(bad)])
+    with pytest.raises(QueryError, match="has no windows"):
+        vectors(searcher, [Term(np.zeros((0, DIMENSION)))])
     with pytest.raises(QueryError, match="nothing is asked"):
         search(searcher, [])
 

@@ -8,7 +8,10 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from retrieval.errors import QueryError
+from retrieval.query import Searcher
 from storage import row_files
+from storage.faults import told
+from storage.replace import scan as scan_table
 
 URI = "uri"
 
@@ -33,6 +36,15 @@ def objects_where(path: Path, condition: str) -> frozenset[str]:
     except PolarsError as problem:
         raise QueryError(f"the condition {condition!r} cannot be asked of {path}: {_line(problem)}") from problem
     return frozenset(held.get_column(URI).to_list())
+
+
+def number_held(searcher: Searcher, uris: frozenset[str]) -> int:
+    """How many of some objects the table holds."""
+    found: set[str] = set()
+    with told(f"reading table {searcher.name!r}"):
+        for batch in scan_table(searcher.table.to_lance(), [URI]).to_batches():
+            found |= uris.intersection(batch[URI].to_pylist())
+    return len(found)
 
 
 def scan(path: Path) -> pl.LazyFrame:

@@ -136,17 +136,26 @@ def calibrate(
 
     Raises
     ------
-    QueryError : too few texts are given that nothing answers.
+    QueryError : too few texts are given that nothing answers, or the table's encoders take too few questions for any threshold.
     """
-    lines = []
+    lines, taken = [], dict[str, int]()
     found = count(searcher.table).get_column("modality").unique().sort().to_list()
+    if not found:
+        raise QueryError(f"table {searcher.name!r} holds nothing that could be found; embed something first")
     centres = {modality: _centre(searcher, modality) for modality in found}
     for asked in searcher.space.encoders:
         background = _background(searcher, asked, nothing, seed)
+        taken[asked] = len(background)
         if len(background) < FEWEST:
             continue  # an encoder that refuses nonsense needs no threshold; of videos none is made
         fits, own = _known(searcher, asked, known, seed)
         lines += [_line(searcher, asked, modality, centres[modality], background, fits, own, wrong) for modality in found]
+    if not lines:
+        counts = ", ".join(f"{number} of {asked}" for asked, number in taken.items())
+        raise QueryError(
+            f"nothing can be measured: of the {len(nothing) or NUMBER} questions that fit nothing the encoders take {counts}, needed are "
+            f"{FEWEST}; give texts of words that the encoder knows and nothing in the table answers: --nonsense FILE"
+        )
     told = pl.DataFrame(lines, schema=pl.DataFrame(fitting.FITTING.empty_table()).schema)
     fitting.save(searcher.database, searcher.name, told)
     return told.drop("background", "centre", "precision")

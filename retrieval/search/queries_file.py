@@ -51,7 +51,7 @@ def read(path: Path) -> list[str]:
     Raises
     ------
     RowFileError : the file is not there, of another kind, or cannot be read.
-    QueryError : it has no such column, or a question in it is empty.
+    QueryError : it has no such column, or one of lists or objects, or a question in it is empty.
     """
     asked = (
         _lines(path) if path.suffix.lower() == ".txt" else _column(row_files.read(path, "list of questions (a .txt has one a line)"), path)
@@ -75,14 +75,25 @@ def answer(searcher: Searcher, asked: Sequence[str], keep: Filter, manner: Manne
 def write(path: Path, answered: Iterable[Answered]) -> tuple[int, int]:
     """Write answers to a .jsonl, a line a question, or a .parquet, a row a hit; returns how many have been asked, and how many could not.
 
+    The file appears when it is whole.
+
     Raises
     ------
-    QueryError : the file is of another kind.
+    QueryError : before anything is answered, if the file is of another kind, or there is no such folder.
     """
-    if path.suffix.lower() not in _WRITERS:
+    path = path.expanduser()
+    write_to = _WRITERS.get(path.suffix.lower())
+    if write_to is None:
         raise QueryError(f"{path} is none of {', '.join(_WRITERS)}; answers are written as one of these")
+    if not path.parent.is_dir() or path.is_dir():
+        raise QueryError(f"answers cannot be written to {path}; name a file in a folder that exists")
     every = list(answered)
-    _WRITERS[path.suffix.lower()](path, every)
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        write_to(beside, every)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     return len(every), sum(bool(one.problem) for one in every)
 
 
@@ -174,4 +185,7 @@ def _lines(path: Path) -> list[str]:
 def _column(frame: pl.DataFrame, path: Path) -> list[str]:
     if QUERY not in frame.columns:
         raise QueryError(f"{path} has the columns {', '.join(frame.columns)}; the questions must stand in a column {QUERY!r}")
-    return frame.get_column(QUERY).cast(pl.String).to_list()
+    column = frame.get_column(QUERY)
+    if column.dtype.is_nested() or column.dtype == pl.Binary:
+        raise QueryError(f"column {QUERY!r} of {path} holds {column.dtype}; questions are texts, one a row")
+    return column.cast(pl.String).to_list()

@@ -15,6 +15,7 @@ from retrieval.means import TINY, mean
 from retrieval.query import Searcher
 
 OBJECT = "uri:"  # before the URI of an object of the table
+_PATH = re.compile(r"/|\.\.?(/|$)|~(/|$)|file://")  # what begins so is no words
 _WEIGHTED = re.compile(r"(?P<what>.+)\*(?P<weight>\d+(\.\d+)?|\.\d+)", re.DOTALL)
 
 
@@ -95,7 +96,7 @@ def parse(text: str, *, sign: float = 1.0) -> Term:
 
     Raises
     ------
-    FileNotFoundError : it can only be a path, and there is no such file.
+    FileNotFoundError, IsADirectoryError : as `words_or_path`.
     """
     weighted = _WEIGHTED.fullmatch(text)
     what, weight = (weighted["what"], float(weighted["weight"])) if weighted else (text, 1.0)
@@ -108,21 +109,37 @@ def thing(text: str) -> str | Path | Item:
 
 
 def words_or_path(text: str) -> str | Path:
-    """A path if there is such a file, or if it can only be one; words otherwise.
+    """A path if there is such a file; words otherwise.
+
+    What can only be a path begins with /, ./, ../, ~/ or file://, or has the ending of a medium and either a slash or neither blanks nor
+    a second dot. So "and/or" are words, and so is the name of a folder without a slash.
 
     Raises
     ------
     FileNotFoundError : it can only be a path, and there is no such file.
+    IsADirectoryError : it is the path of a folder.
     """
-    try:
-        path = Path(text.removeprefix("file://")).expanduser()
-        if path.is_file():
-            return path
-    except (OSError, ValueError):
-        return text  # too long or too odd for a path: words
-    if ("/" in text or text.count(".") == 1) and " " not in text and medium_by_name(text) is not None:
+    path = _existing(text)
+    if path is not None and path.is_file():
+        return path
+    if path is not None and path.is_dir() and ("/" in text or _PATH.match(text)):
+        raise IsADirectoryError(f"{text!r} is a folder; give the path of one picture, sound, video or text file, or words")
+    if _can_only_be_a_path(text):
         raise FileNotFoundError(f"there is no file {text!r}; give the path of a picture or sound, or words")
     return text
+
+
+def _existing(text: str) -> Path | None:
+    try:
+        path = Path(text.removeprefix("file://")).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None  # too long or too odd for a path, or the home of nobody
+
+
+def _can_only_be_a_path(text: str) -> bool:
+    is_name = "/" in text or (text.count(".") == 1 and " " not in text)
+    return _PATH.match(text) is not None or (is_name and medium_by_name(text) is not None)
 
 
 def read_vector(path: Path, dimension: int) -> Term:
@@ -136,12 +153,18 @@ def read_vector(path: Path, dimension: int) -> Term:
         read = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as problem:
         raise QueryError(f"{path} holds no array of numbers that NumPy can read: {problem}; write it by numpy.save") from problem
-    if not isinstance(read, np.ndarray) or read.dtype.kind not in "fiu" or read.ndim not in (1, 2) or read.shape[-1] != dimension:
+    if not isinstance(read, np.ndarray) or read.dtype.kind not in "fiu" or _windows_of(read, dimension) < 1:
         what = f"{read.dtype} {read.shape}" if isinstance(read, np.ndarray) else "several arrays"
         raise QueryError(
-            f"{path} holds {what}; vectors of this table are real numbers of the shape ({dimension},) or (windows, {dimension})"
+            f"{path} holds {what}; vectors of this table are real numbers of the shape ({dimension},) or (windows, {dimension}), "
+            "of one window at least"
         )
     return Term(read)
+
+
+def _windows_of(read: np.ndarray, dimension: int) -> int:
+    """How many vectors of a dimension an array holds; 0 for one of another shape."""
+    return read.size // dimension if read.ndim in (1, 2) and read.shape[-1] == dimension else 0
 
 
 def _windows(searcher: Searcher, what: str | Path | Item | np.ndarray) -> np.ndarray:
@@ -153,6 +176,8 @@ def _windows(searcher: Searcher, what: str | Path | Item | np.ndarray) -> np.nda
 
 
 def _unit(rows: np.ndarray, what: object) -> np.ndarray:
+    if not len(rows):
+        raise QueryError(f"{what} has no windows; give one vector at least")
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or lengths.min() < TINY:
         raise QueryError(f"{what} has a vector of zeros, or one that is not finite; such a vector has no direction")

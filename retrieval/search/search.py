@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,10 @@ class Manner:
     least : the least score of an answer.
     fits : only what stands out from what nonsense finds in this table (`nothing_fits`), and what has the `words`; so there may be
         no answer at all. The table must be calibrated.
+
+    Raises
+    ------
+    QueryError : a number is out of its range, or not finite.
     """
 
     limit: int = 10
@@ -45,6 +50,15 @@ class Manner:
     diversity: float = 0.0
     least: float | None = None
     fits: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would find nothing, instead of finding nothing."""
+        if self.limit < 1:
+            raise QueryError(f"at most {self.limit} answers are none; give a limit of 1 or more")
+        if not 0 <= self.diversity <= 1:
+            raise QueryError(f"there is no diversity {self.diversity}; give a number from 0 to 1")
+        if self.least is not None and not isfinite(self.least):
+            raise QueryError(f"no score can be compared with {self.least}; give a finite number as the least score, or none")
 
     @property
     def plain(self) -> bool:
