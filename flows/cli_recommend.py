@@ -45,11 +45,10 @@ def recommend(
 ) -> None:
     """Offer what somebody may like next, by what was liked and disliked; never what was seen."""
     with refusing():
-        from retrieval.errors import QueryError
+        from retrieval.recommend.interactions import require_half_life
         from retrieval.recommend.taste import TasteSettings
 
-        if half_life is not None and half_life <= 0:
-            raise QueryError(f"half-life is {half_life:g} days; it must be more than 0")
+        require_half_life(half_life)
         asked = Asked(
             database=database,
             table=table,
@@ -139,7 +138,7 @@ def _to_likes(asked: Asked) -> Print:
     weights = likes | dislikes
     searcher = Searcher(asked.database, asked.table)
     found = recommended(searcher, weights, keep=asked.keep, limit=asked.limit, settings=asked.settings, diversity=asked.diversity)
-    return _printing(found, {})
+    return _printing(asked, found, {})
 
 
 def _to_user(asked: Asked) -> Print:
@@ -157,11 +156,12 @@ def _to_user(asked: Asked) -> Print:
         half_life=asked.half_life,
         diversity=asked.diversity,
     )
-    return _printing(found, {"user": asked.user, "interactions": _account(interactions)})
+    return _printing(asked, found, {"user": asked.user, "interactions": _account(interactions)})
 
 
-def _printing(found: Any, more: dict[str, Any]) -> Print:
+def _printing(asked: Asked, found: Any, more: dict[str, Any]) -> Print:
     from flows.display_recommend import show_recommended
+    from retrieval.filters import EVERYTHING
 
     told = more | {
         "offers": [offer.to_dict() for offer in found.offers],
@@ -173,7 +173,7 @@ def _printing(found: Any, more: dict[str, Any]) -> Print:
         "copies": found.copies,
         "unknown": list(found.unknown),
     }
-    return lambda as_json: print_json(told) if as_json else show_recommended(told)
+    return lambda as_json: print_json(told) if as_json else show_recommended(told, filtered=asked.keep != EVERYTHING)
 
 
 def _to_all(asked: Asked) -> Print:

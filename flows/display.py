@@ -59,7 +59,7 @@ def steps() -> Iterator[Callable[[str, int, int, str], None]]:
 def show_training(account: Mapping[str, Any]) -> None:
     """What `train-words` did: the account as an equation, what was learned, what to type next."""
     skipped = sum(account["skipped"].values())
-    out.print(f"[bold]{account['words']:,} words by {account['method']}[/bold] in {escape(account['output'])}")
+    out.print(f"[bold]{account['words']:,} words by {account['method']}[/bold] in {safe(account['output'])}")
     out.print(f"listed {account['listed']} = read {account['read']} + failed {account['failed']} + skipped {skipped}")
     if sum(account["rows"].values()):
         out.print(f"of table files {account['rows']['read']:,} rows were read, {account['rows']['failed']:,} were not")
@@ -75,7 +75,7 @@ def show_training(account: Mapping[str, Any]) -> None:
 def show_account(account: Account, verdict: str) -> None:
     """The account as an equation, then what failed and what limited the speed."""
     skipped = sum(account.skipped.values())
-    out.print(f"\n[bold]{escape(verdict)}[/bold]")
+    out.print(f"\n[bold]{safe(verdict)}[/bold]")
     out.print(
         f"listed {account.listed} = embedded {account.embedded} + unchanged {account.unchanged} + quarantined {account.quarantined}"
         f" + skipped {skipped}   ({'balanced' if account.balanced else '[bold red]NOT BALANCED[/bold red]'})"
@@ -85,7 +85,7 @@ def show_account(account: Account, verdict: str) -> None:
         f"vectors copied for {account.reused} objects, published version {account.version}"
     )
     if account.skipped:
-        out.print("skipped: " + ", ".join(f"{n} {escape(kind)}" for kind, n in account.skipped.items()))
+        out.print("skipped: " + ", ".join(f"{n} {safe(kind)}" for kind, n in account.skipped.items()))
     show_failures(account.failures, account.source)
     if account.tokens is not None:
         out.print(paid(account.tokens, account.price))
@@ -98,8 +98,8 @@ def show_failures(failures: Sequence[Mapping[str, Any]], source: str, title: str
         return
     out.print(title)
     for failure in failures[:SAMPLE]:
-        name = one_line(failure["uri"].removeprefix(source).lstrip("/"))
-        out.print(f"  {failure['stage']}, {failure['reason']}: {escape(name)}")
+        name = failure["uri"].removeprefix(source).lstrip("/")
+        out.print(f"  {failure['stage']}, {failure['reason']}: {safe(name)}")
     if len(failures) > SAMPLE:
         out.print(f"… and {more or f'{len(failures) - SAMPLE} more: sensorium quarantine list'}")
 
@@ -125,15 +125,15 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]]) -> None:
         out.print("nothing is in quarantine")
     for row in rows:
         tried = f"{row['attempts']} time{'s' if row['attempts'] > 1 else ''}, last {row['last_failed']:%Y-%m-%d %H:%M:%S}"
-        out.print(escape(one_line(row["uri"])))
-        out.print(f"   {row['stage']}, [bold]{escape(row['reason'])}[/bold], tried {tried}: {escape(one_line(row['error']))}")
+        out.print(safe(row["uri"]))
+        out.print(f"   {row['stage']}, [bold]{safe(row['reason'])}[/bold], tried {tried}: {safe(row['error'])}")
 
 
 def show_mapping(title: str, values: Mapping[str, Any]) -> None:
     """Names and values, one a line."""
-    out.print(f"[bold]{escape(title)}[/bold]")
+    out.print(f"[bold]{safe(title)}[/bold]")
     for name, value in values.items():
-        out.print(f"  {name}: {escape(str(value))}")
+        out.print(f"  {name}: {safe(str(value))}")
 
 
 def show_catalogue(entries: Sequence[Entry]) -> None:
@@ -141,14 +141,14 @@ def show_catalogue(entries: Sequence[Entry]) -> None:
     grid = Table("space, encoder, [dim]its weights[/dim]", "reads", "dimension", "licence", "here", box=None, pad_edge=False)
     for entry in entries:
         below = entry.kind == "checkpoint"
-        name = f"  [dim]{escape(one_line(entry.weights))}[/dim]" if below else f"[bold]{escape(one_line(entry.name))}[/bold]"
+        name = f"  [dim]{safe(entry.weights)}[/dim]" if below else f"[bold]{safe(entry.name)}[/bold]"
         here = {None: "", True: "yes", False: "no"}[entry.here]
-        cells = [name, _reads(entry), str(entry.dimension or ""), escape(one_line(entry.licence or ("not stated" if below else ""))), here]
+        cells = [name, _reads(entry), str(entry.dimension or ""), safe(entry.licence or ("not stated" if below else "")), here]
         grid.add_row(*cells)
     out.print(grid)
     for entry in entries:
         if entry.problem:
-            out.print(f"[red]{escape(one_line(entry.name))}: {escape(one_line(entry.problem))}[/red]")
+            out.print(f"[red]{safe(entry.name)}: {safe(entry.problem)}[/red]")
     out.print("\nA space's TOML file names an encoder, its weights and their revision (docs/encoders.md);")
     out.print("--json lists the revisions that are here.")
 
@@ -174,19 +174,19 @@ def show_segments(told: Mapping[str, Any], most: int = 50) -> None:
         }
         for row in told["segments"][:most]
     ]
-    out.print(f"[bold]{escape(told['file'])}[/bold] in space {escape(told['space'])}: {len(told['segments']):,} segments")
+    out.print(f"[bold]{safe(told['file'])}[/bold] in space {safe(told['space'])}: {len(told['segments']):,} segments")
     show_rows(rows, ["segment", "modality", "encoder", "start", "end", "inputs"])
     if len(told["segments"]) > most:
         out.print(f"… and {len(told['segments']) - most:,} more (--json tells all)")
     for path in told["written"]:
-        out.print(path, markup=False)
+        out.print(safe(path))
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Rows as a table of some columns."""
     grid = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        grid.add_row(*(escape(one_line(_cell(row[name]))) for name in columns))
+        grid.add_row(*(safe(_cell(row[name])) for name in columns))
     out.print(grid)
 
 
@@ -201,3 +201,8 @@ def _cell(value: Any) -> str:
 def one_line(text: str) -> str:
     """One printable line, whatever a name holds."""
     return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def safe(text: str) -> str:
+    """A name, label or word of somebody else's on one line, none of it taken for a terminal's codes or for markup."""
+    return escape(one_line(text))

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.markup import escape
 from rich.table import Table
 
-from flows.display import out
+from flows.display import out, safe
 from retrieval.classify.class_model import ZERO_SHOT
 from retrieval.classify.classify import Classified
 
@@ -28,8 +27,8 @@ def show_classified(found: Classified) -> None:
     """What was counted, how the method was chosen and how well it does, then the labels."""
     report = found.report
     held = f"table {report['table']}, version {report['version']}: space {report['space']}, {report['generation']}"
-    out.print(f"[bold]{report['objects']:,} objects in {len(report['classes'])} classes by {escape(report['setting'])}[/bold]")
-    out.print(escape(held))
+    out.print(f"[bold]{report['objects']:,} objects in {len(report['classes'])} classes by {safe(report['setting'])}[/bold]")
+    out.print(safe(held))
     judged_on = report["tried"][0]["examples"] if report["tried"] else 0
     out.print(f"probabilities: {_CALIBRATIONS[report['calibration']].format(examples=f'{judged_on:,}')}")
     if examples := report["examples"]:
@@ -43,16 +42,18 @@ def show_classified(found: Classified) -> None:
     if column := report["column"]:
         seen = "readers see it" if column["published"] else "readers see it after the next `sensorium embed`"
         changed = f", {column['changed']:,} have changed meanwhile" if column["changed"] else ""
-        out.print(f"written to column {column['name']} of {column['objects']:,} objects{changed}: version {column['version']}, {seen}")
+        out.print(
+            f"written to column {safe(column['name'])} of {column['objects']:,} objects{changed}: version {column['version']}, {seen}"
+        )
     if report["output"]:
-        out.print(f"written to {escape(report['output'])}")
+        out.print(f"written to {safe(report['output'])}")
 
 
 def _show_list(name: str, counts: Mapping[str, Any]) -> None:
     left = [f"{counts[why]:,} {why}" for why in counts if isinstance(counts[why], int) and why != "rows" and counts[why]]
     out.print(f"{name}: {counts['rows']:,} = {' + '.join(left)}")
     if counts["unknown_uris"]:
-        out.print(f"  [yellow]the table does not have {escape(', '.join(counts['unknown_uris']))}[/yellow]")
+        out.print(f"  [yellow]the table does not have {safe(', '.join(counts['unknown_uris']))}[/yellow]")
 
 
 def _show_tried(report: Mapping[str, Any]) -> None:
@@ -62,7 +63,7 @@ def _show_tried(report: Mapping[str, Any]) -> None:
             grid.add_row(one["setting"], *(f"{one[figure]:.3f}" for figure in ("accuracy", "macro_f1", "log_loss")))
         out.print(grid)
     for method, why in report["untried"].items():
-        out.print(f"{method} was not tried: {escape(why)}")
+        out.print(f"{method} was not tried: {safe(why)}")
 
 
 def _show_evaluation(evaluation: Mapping[str, Any], report: Mapping[str, Any]) -> None:
@@ -80,13 +81,13 @@ def _show_evaluation(evaluation: Mapping[str, Any], report: Mapping[str, Any]) -
         out.print(f"  at or above probability {report['threshold']:g}: {above['objects']:,} objects{right}")
     names = report["classes"]
     if len(names) <= WIDE:
-        grid = _grid("is, taken for:", *map(escape, names))
+        grid = _grid("is, taken for:", *map(safe, names))
         for name, row in zip(names, evaluation["confusion"], strict=True):
-            grid.add_row(escape(name), *(f"{count:,}" if count else "[dim]·[/dim]" for count in row))
+            grid.add_row(safe(name), *(f"{count:,}" if count else "[dim]·[/dim]" for count in row))
         out.print(grid)
         return
     for mistake in evaluation["mistakes"]:
-        out.print(f"  {mistake['objects']:,} {escape(mistake['is'])} taken for {escape(mistake['taken_for'])}")
+        out.print(f"  {mistake['objects']:,} {safe(mistake['is'])} taken for {safe(mistake['taken_for'])}")
 
 
 def _show_labels(found: Classified) -> None:
@@ -96,14 +97,14 @@ def _show_labels(found: Classified) -> None:
     grid = _grid("label", "objects", f"median {figure}")
     for name, count in sorted(report["labels"].items(), key=lambda item: -item[1]):
         values = labels.filter(pl.col("label") == name).get_column(figure).to_numpy()
-        grid.add_row(escape(name), f"{count:,}", f"{np.median(values):.3f}" if count else "")
+        grid.add_row(safe(name), f"{count:,}", f"{np.median(values):.3f}" if count else "")
     if report["threshold"]:
         grid.add_row(f"none (below {report['threshold']:g})", f"{report['none']:,}", "")
     out.print(grid)
     if report["column"] or report["output"]:
         return
     for uri, label, value in labels.select("uri", "label", figure).head(SHOWN).iter_rows():
-        out.print(f"{value:.3f} {escape(label or 'none')} [dim]{escape(uri)}[/dim]")
+        out.print(f"{value:.3f} {safe(label or 'none')} [dim]{safe(uri)}[/dim]")
     if labels.height > SHOWN:
         out.print(f"… and {labels.height - SHOWN:,} more: --output FILE or --json for all of them")
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-from rich.markup import escape
 
-from flows.display import out
+from flows.display import out, safe
 
 MEANT = {"words": "the nearest words", "texts": "words of their own texts", "none": "nothing"}
 
@@ -21,7 +20,7 @@ def show_clusters(report: Mapping[str, Any]) -> None:
     )
     for each in report["clusters"]:
         held = ", ".join(f"{medium} {count:,}" for medium, count in each["media"].items())
-        out.print(f"\n[bold]{each['cluster']}  {escape(', '.join(each['words']) or 'without a name')}[/bold]  {each['size']:,}: {held}")
+        out.print(f"\n[bold]{each['cluster']}  {safe(', '.join(each['words']) or 'without a name')}[/bold]  {each['size']:,}: {held}")
         for row in each["exemplars"]:
             out.print(f"   {_place(row)}")
     if report["outliers"]:
@@ -54,12 +53,12 @@ def show_duplicates(report: Mapping[str, Any], rows: pl.DataFrame, limit: int) -
 
 def show_exported(report: Mapping[str, Any]) -> None:
     """What was written, and how to open it."""
-    out.print(f"{report['rows']:,} {report['unit']}, {report['bytes']:,} bytes: {escape(report['file'])}")
-    out.print(f"columns {', '.join(report['columns'])}")
+    out.print(f"{report['rows']:,} {report['unit']}, {report['bytes']:,} bytes: {safe(report['file'])}")
+    out.print(f"columns {safe(', '.join(report['columns']))}")
     if report["labels"]:
-        out.print(f"labels {escape(report['labels'])}")
+        out.print(f"labels {safe(report['labels'])}")
     if report["open"]:
-        out.print(f"open it: {escape(report['open'])}")
+        out.print(f"open it: {safe(report['open'])}")
 
 
 def _named(report: Mapping[str, Any]) -> str:
@@ -71,9 +70,9 @@ def _named(report: Mapping[str, Any]) -> str:
 
 
 def _place(row: Mapping[str, Any]) -> str:
-    return escape(row["uri"]) + (f"  segment {row['segment']}" if "segment" in row else "")
+    return safe(row["uri"]) + (f"  segment {row['segment']}" if "segment" in row else "")
 
 
 def _show_output(report: Mapping[str, Any]) -> None:
     if report["output"]:
-        out.print(f"\nwritten to {escape(report['output'])}")
+        out.print(f"\nwritten to {safe(report['output'])}")

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
-from flows.display import out
+from flows.display import out, safe
 
 SHOWN = 3
 
 
-def show_recommended(told: Mapping[str, Any]) -> None:
-    """What the taste is made of, the offers, and what was not known."""
+def show_recommended(told: Mapping[str, Any], filtered: bool) -> None:
+    """What the taste is made of, the offers, and what was not known; `filtered`: whether flags left only a part of the table."""
     out.print(f"[bold]{_taste(told)}[/bold]")
     for offer in told["offers"]:
         score = f"{offer['score']:.3f}" if offer["taste"] else f"{offer['likes']:,} like{'s' if offer['likes'] > 1 else ''}"
         taste = f"taste {offer['taste']}  " if len(told["tastes"]) > 1 else ""
-        out.print(f"{score}  {taste}{escape(offer['uri'])}{_stretch(offer)}")
+        out.print(f"{score}  {taste}{safe(offer['uri'])}{_stretch(offer)}")
         if offer["because"]:
-            out.print(f"       [dim]as {escape(offer['because'])}[/dim]")
+            out.print(f"       [dim]as {safe(offer['because'])}[/dim]")
     if not told["offers"]:
-        out.print("nothing is left that was not seen; offer more: without --medium, --modality or --prefix")
+        advice = "; offer more: without --medium, --modality or --prefix" if filtered else ""
+        out.print(f"nothing is left that was not seen{advice}")
     _show_unknown(told["unknown"], len(told["unknown"]), f"named, and not in the table: {len(told['unknown']):,}")
     if account := told.get("interactions"):
         out.print(
@@ -33,7 +33,7 @@ def show_recommended(told: Mapping[str, Any]) -> None:
 
 def show_all(told: Mapping[str, Any]) -> None:
     """How many users got what, and what was not used."""
-    out.print(f"[bold]{told['offers']:,} offers to {told['users']:,} users[/bold] in {escape(told['output'])}")
+    out.print(f"[bold]{told['offers']:,} offers to {told['users']:,} users[/bold] in {safe(told['output'])}")
     out.print(
         f"users {told['users']:,} = by one vector {told['one']:,} + by several {told['several']:,} + what is popular {told['popular']:,}"
         f"; fewer offers than asked for: {told['short']:,}"
@@ -58,7 +58,7 @@ def show_evaluation(told: Mapping[str, Any]) -> None:
 
 
 def _taste(told: Mapping[str, Any]) -> str:
-    whom = f"to {escape(told['user'])}, " if told.get("user") is not None else ""
+    whom = f"to {safe(told['user'])}, " if told.get("user") is not None else ""
     if told["popular"]:
         return f"{whom}what most users like: of this one no like is known"
     shares = ", ".join(f"taste {number} {share:.0%}" for number, share in enumerate(told["tastes"], 1))
@@ -91,10 +91,10 @@ def _show_unknown(examples: Sequence[str], number: int, title: str) -> None:
         return
     out.print(title)
     for uri in examples[:SHOWN]:
-        out.print(f"  {escape(uri)}")
+        out.print(f"  {safe(uri)}")
     if number > SHOWN:
         out.print(f"  … and {number - SHOWN:,} more")
 
 
 def _ignored(account: Mapping[str, Any]) -> str:
-    return f"; columns that mean nothing here: {escape(', '.join(account['ignored']))}" if account["ignored"] else ""
+    return f"; columns that mean nothing here: {safe(', '.join(account['ignored']))}" if account["ignored"] else ""

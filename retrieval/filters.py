@@ -45,6 +45,8 @@ class Filter:
 
     def __post_init__(self) -> None:
         """Refuse media and modalities that there are not (QueryError), instead of finding nothing."""
+        if isinstance(self.media, str):
+            raise QueryError(f"media is the text {self.media!r}; it must be a tuple of names, such as ({self.media!r},)")
         for what, asked in (("medium", self.media), ("modality", (self.modality,) if self.modality is not None else ())):
             for name in asked:
                 if name not in MODALITIES:

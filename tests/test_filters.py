@@ -103,6 +103,8 @@ def test_what_there_is_not_is_refused_instead_of_finding_nothing():
         Filter(media=("image", "smell"))
     with pytest.raises(QueryError, match="no modality 'pictures'"):
         Filter(modality="pictures")
+    with pytest.raises(QueryError, match=r"media is the text 'video'; it must be a tuple of names, such as \('video',\)"):
+        Filter(media="video")
 
 
 def test_a_time_without_a_zone_is_utc():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -73,6 +73,24 @@ def test_a_date_is_its_first_second_and_a_missing_time_is_counted():
 def test_what_cannot_be_read_is_refused_with_its_row(column, values, words):
     with pytest.raises(QueryError, match=words):
         read(pl.DataFrame({"user": ["a"] * 3, "item": list("xyz"), column: values}))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("user", ["a", "b"]), ("item", ["x"]), ("item", b"x"), ("weight", [1.0]), ("time", {"day": 1}), ("time", timedelta(days=1))],
+)
+def test_a_column_of_lists_objects_or_bytes_is_refused_by_its_name(column, cell):
+    with pytest.raises(QueryError, match=f"column '{column}' of the interactions holds "):
+        read(pl.DataFrame({"user": ["a"], "item": ["x"]} | {column: [cell]}))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_neutral_weight_and_a_half_life_that_are_not_finite_are_refused(number):
+    table = pl.DataFrame({"user": ["a"], "item": ["x"], "weight": [5.0]})
+    with pytest.raises(QueryError, match=f"neutral is {number}; it must be a finite number"):
+        read(table, neutral=number)
+    with pytest.raises(QueryError, match=f"half-life is {number} days; it must be more than 0 and finite"):
+        opinions(read(table).frame, number)
 
 
 @pytest.mark.parametrize(("columns", "words"), [(["item"], "no column user; they have item"), (["who", "what"], "user and no column item")])

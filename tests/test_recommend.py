@@ -467,6 +467,14 @@ def test_the_command_offers_by_likes_in_words_and_as_json(home):
     assert [offer["medium"] for offer in told["offers"]] == ["audio"] * 4 and told["tastes"] == [1.0] and told["unknown"] == []
 
 
+def test_where_nothing_is_left_wider_filters_are_advised_only_if_there_are_any(home, searcher):
+    red = named("red", "image", 1)[0]
+    everything = [argument for uri in searcher.table.to_arrow()["uri"].unique().to_pylist() for argument in ("--like", uri)]
+    for flags, told in (([], "seen\n"), (["--medium", "text"], "seen; offer more: without --medium, --modality or --prefix\n")):
+        done = sensorium(home / "lance", *(["--like", red] if flags else everything), *flags)
+        assert done.exit_code == 0 and f"nothing is left that was not {told}" in done.stdout, done.output
+
+
 def test_the_command_offers_to_a_user_and_says_when_it_is_what_is_popular(home):
     asked = (home / "lance", "--interactions", home / "likes.csv", "--source", "file:///bucket")
     done = sensorium(*asked, "--user", "user 03", "--half-life", 3)
@@ -520,6 +528,9 @@ def test_the_command_measures_against_popularity_and_chance_in_one_run(home):
         (["--like", "a/../x", "--dislike", "x"], "is both liked and disliked"),
         (["--like", "x", "--medium", "film"], "no medium 'film'"),
         (["--like", "x", "--half-life", "0"], "half-life is 0"),
+        (["--like", "x", "--half-life", "nan"], "half-life is nan"),
+        (["--user", "user 03", "--interactions", "{home}/likes.csv", "--neutral", "nan"], "neutral is nan"),
+        (["--like", "x", "--beta", "inf"], "beta is inf; it must be a number from 0 to 1,000"),
         (["--like", "x", "--apart", "2"], "apart is 2"),
         (["--like", "x", "--table", "other"], "other"),
     ],

@@ -105,7 +105,7 @@ def test_without_likes_and_where_they_cancel_out_there_is_no_taste():
     assert found.vectors.shape == (0, 8) and found.of.tolist() == [-1, -1]
 
 
-@pytest.mark.parametrize("wrong", [{"most": 0}, {"apart": 2}, {"beta": -1}])
+@pytest.mark.parametrize("wrong", [{"most": 0}, {"apart": 2}, {"beta": -1}, {"beta": np.nan}, {"beta": np.inf}, {"beta": 1e300}])
 def test_settings_that_mean_nothing_are_refused(wrong):
     with pytest.raises(QueryError, match=f"{next(iter(wrong))} is"):
         TasteSettings(**wrong)

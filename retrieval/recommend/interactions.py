@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 
 import numpy as np
 import polars as pl
@@ -90,7 +91,8 @@ def read(table: pl.DataFrame, resolve: Callable[[str], str] = str, neutral: floa
 
     Raises
     ------
-    QueryError : a column is missing, or a weight or time cannot be read; the message names the row.
+    QueryError : a column is missing or holds lists, objects or bytes; a weight or time cannot be read, and the message names the row;
+        `neutral` is not finite.
     """
     lacking = [name for name in COLUMNS[:2] if name not in table.columns]
     if lacking:
@@ -98,6 +100,9 @@ def read(table: pl.DataFrame, resolve: Callable[[str], str] = str, neutral: floa
             f"interactions have no column {' and no column '.join(lacking)}; they have {', '.join(table.columns) or 'none'}. "
             "Needed are user and item, and read are weight (negative: disliked; default 1) and time"
         )
+    if not isfinite(neutral):
+        raise QueryError(f"neutral is {neutral}; it must be a finite number")
+    _refuse_nested(table)
     frame = pl.DataFrame(
         {
             "user": _texts(table, "user"),
@@ -138,7 +143,12 @@ def opinions(frame: pl.DataFrame, half_life: float | None = None) -> pl.DataFram
     Parameters
     ----------
     frame : user, item or content, weight, time.
+
+    Raises
+    ------
+    QueryError : see `require_half_life`.
     """
+    require_half_life(half_life)
     keys = [name for name in frame.columns if name not in ("weight", "time")]
     if half_life is not None:
         time = pl.col("time").fill_null(pl.col("time").min().over("user"))
@@ -147,11 +157,25 @@ def opinions(frame: pl.DataFrame, half_life: float | None = None) -> pl.DataFram
     return frame.group_by(keys, maintain_order=True).agg(pl.col("weight").sum())
 
 
+def require_half_life(days: float | None) -> None:
+    """Refuse a half-life that is not above 0 and finite (QueryError); `None`, by which nothing fades, is fine."""
+    if days is not None and not (isfinite(days) and days > 0):
+        raise QueryError(f"half-life is {days:g} days; it must be more than 0 and finite")
+
+
 def popularity(thought: pl.DataFrame) -> pl.DataFrame:
     """How many users like each item, from `opinions`: its column and `likes`, most liked first."""
     [key] = [name for name in thought.columns if name not in ("user", "weight")]
     liked = thought.filter(pl.col("weight") > 0).group_by(key).agg(likes=pl.len().cast(pl.Int64))
     return liked.sort("likes", key, descending=[True, False])
+
+
+def _refuse_nested(table: pl.DataFrame) -> None:
+    for column in table.select(name for name in COLUMNS if name in table.columns):
+        if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object, pl.Duration):
+            raise QueryError(
+                f"column {column.name!r} of the interactions holds {column.dtype}; allowed is a text, number or time, one a row"
+            )
 
 
 def _texts(table: pl.DataFrame, name: str) -> pl.Series:

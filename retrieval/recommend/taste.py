@@ -10,6 +10,7 @@ from retrieval.errors import QueryError
 from retrieval.means import TINY
 
 MOST_CLUSTERED = 1_000  # liked vectors whose distances are all held: 8 MB; lighter ones join the nearest cluster
+BETA_AT_MOST = 1_000  # float16 resolves one part in 2,048
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class TasteSettings:
     most : most vectors of one taste; 1 is Rocchio's single vector. PinnerSage shows users three or more of theirs.
     apart : least mean silhouette, -1 to 1, at which likes are parted into several vectors; below, one is enough. Kaufman & Rousseeuw 1990,
         chapter 2.3, call 0.25 and less "no substantial structure".
-    beta : how much of the mean of the disliked is taken off. Manning, Raghavan & Schütze 2008, section 9.1.1: 0.15 for 0.75 of the liked.
+    beta : how much of the mean of the disliked is taken off, at most 1,000: tables hold float16, in which likes are lost beside more.
+        Manning, Raghavan & Schütze 2008, section 9.1.1: 0.15 for 0.75 of the liked.
     """
 
     most: int = 3
@@ -31,7 +33,7 @@ class TasteSettings:
     def __post_init__(self) -> None:
         _require("most", self.most >= 1, self.most, "at least 1")
         _require("apart", -1 <= self.apart <= 1, self.apart, "a silhouette from -1 to 1")
-        _require("beta", self.beta >= 0, self.beta, "0 or more")
+        _require("beta", 0 <= self.beta <= BETA_AT_MOST, self.beta, f"a number from 0 to {BETA_AT_MOST:,}")
 
 
 @dataclass(frozen=True)
