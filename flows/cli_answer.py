@@ -57,9 +57,12 @@ def answer(
         from flows.display_answer import as_plain, show_answer
         from retrieval.answers import answer as answering
         from retrieval.answers.faq import LIKE
+        from retrieval.errors import QueryError
         from retrieval.query import Searcher
 
         secret_blocks.install()
+        if metadata is not None and where is None and caption is None:
+            raise QueryError("metadata alone leave everything; give --where with a condition on their columns, or --caption with one")
         settings = answering.AnswerSettings(budget, hits, others, part, LIKE if like is None else like, hybrid)
         writer = _writer(server, model, key_from, timeout, patience, insecure)
         keep = replace(

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from flows.display import out
+from flows.display import out, safe
 from retrieval.answers.answer import Answer
 from retrieval.answers.untrusted import visible
 
@@ -24,12 +24,12 @@ def show_answer(answer: Answer) -> None:
     elif answer.failure:
         out.print(f"No answer was written: {_safe(answer.failure)}\n")
     for number, passage in enumerate(answer.passages, 1):
-        out.print(f"{_safe(passage.citation(number))}   ({passage.score:.3f})")
+        out.print(f"{safe(passage.citation(number))}   ({passage.score:.3f})")
         for line in (passage.text or "").splitlines():
             out.print(f"    {_safe(line)}")
         for copy in passage.copies:
-            out.print(f"    the very same: {_safe(copy)}")
-    out.print("\n" + _safe("; ".join(_account(answer))))
+            out.print(f"    the very same: {safe(copy)}")
+    out.print("\n" + safe("; ".join(_account(answer))))
 
 
 def told(answer: Answer) -> str:

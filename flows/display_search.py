@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from flows.display import one_line, out
+from flows.display import one_line, out, safe
 
 if TYPE_CHECKING:  # a search shows its hits without the imports of a run
     from retrieval.query import Hit
@@ -21,7 +21,7 @@ def show_hits(hits: Sequence[Hit]) -> None:
         out.print("nothing found")
     for hit in hits:
         words = f"   [dim]{escape(_short(hit.text))}[/dim]" if hit.text else ""
-        out.print(f"{hit.score:.3f}  {hit.modality:5}  {_place(hit):>15}  {escape(one_line(hit.uri))}{words}")
+        out.print(f"{hit.score:.3f}  {hit.modality:5}  {_place(hit):>15}  {safe(hit.uri)}{words}")
 
 
 def show_moments(moments: Sequence[Moment]) -> None:
@@ -30,9 +30,7 @@ def show_moments(moments: Sequence[Moment]) -> None:
         out.print("nothing found")
     for moment in moments:
         what = f"{moment.hits} hits, best {moment.best.modality} {_place(moment.best)}"
-        out.print(
-            f"{moment.score:.3f}  {_clock(moment.start):>8} to {_clock(moment.end):>8}  {escape(one_line(moment.uri))}   [dim]{what}[/dim]"
-        )
+        out.print(f"{moment.score:.3f}  {_clock(moment.start):>8} to {_clock(moment.end):>8}  {safe(moment.uri)}   [dim]{what}[/dim]")
 
 
 def show_answered(number: int, failed: int, output: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 from buckets import SAMPLES, embed
 from chat_server import ChatServer, chat_server
 from embedding_server import DROPPED, Answer, failure, limited
+from tiny_words import TINY
 from typer.testing import CliRunner
 
 from encoders.errors import EncoderError
@@ -25,6 +27,7 @@ from retrieval.answers.captions import captions
 from retrieval.answers.faq import KnownQuestions, read_faq
 from retrieval.answers.generation import ChatServer as Where
 from retrieval.answers.generation import Writer, checked, messages
+from retrieval.answers.packing import TokenCounter, render
 from retrieval.answers.passages import Passage
 from retrieval.answers.untrusted import fence, spoken_by_nobody, visible
 from retrieval.errors import QueryError
@@ -153,6 +156,38 @@ def test_pictures_and_sounds_are_cited_with_their_place_and_captioned_by_metadat
     assert not any(p.medium != "text" for p in answer(searcher, QUESTION, settings=AnswerSettings(others=0)).passages)
 
 
+def test_without_texts_the_whole_budget_is_for_citations_of_pictures(searcher):
+    keep = Filter(modality="image")
+    [alone] = answer(searcher, QUESTION, keep=keep).passages
+    needed = TokenCounter.of(searcher.encoder("text", "words")).count(render(999, alone) + "\n\n")
+    assert answer(searcher, QUESTION, keep=keep, settings=AnswerSettings(budget=needed)).passages == (alone,)
+    assert answer(searcher, QUESTION, keep=keep, settings=AnswerSettings(budget=needed - 1)).too_long == 1
+
+
+@pytest.mark.parametrize("encoder", TINY)
+def test_texts_that_an_encoder_of_words_embedded_answer_within_an_estimated_budget(tmp_path, encoder):
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "train.txt").write_text(f"{TRAIN} zzzz.", encoding="utf-8")
+    (tmp_path / "bucket" / "story.txt").write_text(STORY, encoding="utf-8")
+    options = "".join(f"{name} = {json.dumps(value)}\n" for name, value in TINY[encoder](tmp_path / "words").items())
+    (tmp_path / "space.toml").write_text(f'name = "words"\n[text]\nencoder = "{encoder}"\n{options}')
+    embed(tmp_path / "bucket", tmp_path / "lance", space=str(tmp_path / "space.toml"), workers=1)
+    found = answer(Searcher(str(tmp_path / "lance")), "the blue train", settings=AnswerSettings(budget=120))
+    printed = "\n\n".join(render(number, passage) for number, passage in enumerate(found.passages, 1))
+    assert "blue train" in printed and "estimate" in found.counted_by
+    assert found.tokens == math.ceil(len(printed.encode()) / 3) <= 120
+
+
+def test_a_citation_is_one_line_whatever_the_name_holds(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    for copy in ("a", "b"):
+        (tmp_path / "bucket" / f"{copy}\nred\x1b[31m.txt").write_text(TRAIN, encoding="utf-8")
+    embed(tmp_path / "bucket", tmp_path / "lance", workers=1)
+    lines = asked(tmp_path).stdout.splitlines()
+    assert sum(line.startswith("[1] ") and "characters" in line for line in lines) == 1
+    assert not any(line.startswith("red") or "\x1b" in line for line in lines)
+
+
 def test_filters_hold_for_every_passage(home, searcher):
     found = answer(searcher, QUESTION, keep=Filter(media=("image",))).passages
     assert [p.uri for p in found] == [uri(home, "dog.png")]
@@ -247,6 +282,11 @@ def test_words_of_a_file_stand_within_a_fence_and_speak_for_nobody(home, server)
         ("A dog barks [1], and so does a cat [99].", "cites sources that are not there", 1),
         ("I do not know.", "does not know", 0),
         ("I don’t know", "does not know", 0),
+        ("**I do not know.**", "does not know", 0),
+        ("我不知道。", "does not know", 0),
+        ("I do not know exactly, but the price is 500 euros.", "not supported by the sources", 1),
+        ("I don't know. However, dogs are blue.", "not supported by the sources", 1),
+        ("我不知道，但是狗是蓝色的。", "not supported by the sources", 1),
         ("<think>They want [99]. I do not know.</think>\nA dog barks [1].", "cited", 0),
     ],
 )
@@ -353,9 +393,13 @@ def test_the_key_goes_to_the_server_and_nowhere_else(home):
         (["--server", "http://127.0.0.1:1/v1", "--model", "m", "--key-from", "NOT_SET_AT_ALL"], "NOT_SET_AT_ALL"),
         (["--server", "https://api.openai.com/v1", "--model", "m"], "OPENAI_API_KEY"),
         (["--server", "http://127.0.0.1:1/v1", "--model", "m", "--timeout", "0"], "timeout is more than 0"),
+        (["--server", "http://127.0.0.1:1/v1", "--model", "m", "--timeout", "nan"], "got timeout nan"),
+        (["--server", "http://127.0.0.1:1/v1", "--model", "m", "--timeout", "inf"], "got timeout inf"),
+        (["--server", "http://127.0.0.1:1/v1", "--model", "m", "--patience", "nan"], "patience nan"),
         (["--model", "m"], "belong to a server"),
         (["--where", "price < 20"], "--metadata FILE"),
         (["--caption", "told"], "--metadata FILE"),
+        (["--metadata", "meta.csv"], "metadata alone leave everything"),
         (["--metadata", "meta.csv", "--caption", "nothing"], "no column 'nothing'"),
         (["--faq", "none.csv"], "there is no file none.csv"),
         (["--medium", "smell"], "there is no medium 'smell'"),

@@ -92,6 +92,13 @@ def test_a_file_that_is_none_is_refused_with_what_is_wrong(tmp_path: Path, name:
         read_faq(tmp_path / name)
 
 
+@pytest.mark.parametrize("column", ["question", "answer"])
+@pytest.mark.parametrize("cell", [["a blue train"], {"en": "a blue train"}, b"a blue train"])
+def test_a_column_of_anything_but_texts_is_refused(tmp_path: Path, column: str, cell: object):
+    with pytest.raises(QueryError, match=f"column '{column}' of the FAQ .* a question and an answer are texts"):
+        read_faq(written(tmp_path, ".parquet", [{"question": "a", "answer": "b", column: cell}]))
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(RowFileError, match="there is no file"):
         read_faq(tmp_path / "none.csv")

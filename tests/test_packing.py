@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from encoders.context import words
 from encoders.remote.token_budget import byte_tokenizer
+from encoders.words.bag import WordCounter
 from retrieval.answers.packing import TokenCounter, joined, pack, render
 from retrieval.answers.passages import Passage
 
@@ -120,7 +121,11 @@ def test_tokens_are_counted_by_the_encoders_own_tokenizer_and_without_one_estima
     spec = SimpleNamespace(encoder="bert")
     own = TokenCounter.of(SimpleNamespace(spec=spec, tokenizer=words()))
     assert (own.name, own.count("a big red dog")) == ("the tokenizer of bert", 4)
-    for encoder in (SimpleNamespace(spec=spec), SimpleNamespace(spec=spec, tokenizer=byte_tokenizer())):
+    for encoder in (
+        SimpleNamespace(spec=spec),
+        SimpleNamespace(spec=spec, tokenizer=byte_tokenizer()),
+        SimpleNamespace(spec=spec, tokenizer=WordCounter(SimpleNamespace(numbers=len))),
+    ):
         guess = TokenCounter.of(encoder)
         assert "estimate" in guess.name
         for text in ("a big red dog", "一只狗", ""):

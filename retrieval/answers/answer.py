@@ -22,7 +22,7 @@ from retrieval.search.moments import HITS
 from retrieval.search.search import Manner
 
 PARTS, SMALLEST, LARGEST = 8, 48, 128  # so many parts fill a budget, of at least and at most so many tokens
-OTHERS_SHARE = 4  # citations of pictures, sounds and videos take at most a fourth of the budget
+OTHERS_SHARE = 4  # beside texts, citations of pictures, sounds and videos take at most a fourth of the budget
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def answer(
     others = _captioned(list(map(originals.told, shown)), captions)
     encoder = searcher.queries.encoder("text", "a question")
     counter = TokenCounter.of(encoder)
-    beside = pack(others, settings.budget // OTHERS_SHARE, counter)
+    beside = pack(others, settings.budget // OTHERS_SHARE if texts else settings.budget, counter)
     pieces = cutting.parts(encoder, texts, chunks, vectors, settings.size, 0.0 if settings.part == 0 else cutting.OWN)
     packed = pack(pieces, settings.budget, counter, first=beside.passages)
     written, failure = _written(writer, question, packed.passages) if writer and faq is None else (None, "")

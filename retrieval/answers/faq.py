@@ -100,7 +100,7 @@ def read_faq(path: str | Path) -> Faq:
     Raises
     ------
     RowFileError : there is no such file, it is of another kind, or cannot be read.
-    QueryError : it lacks one of the columns or any full row.
+    QueryError : it lacks one of the columns or any full row, or a column holds no texts.
     """
     path = Path(path)
     frame = row_files.read(path, "FAQ")
@@ -110,6 +110,9 @@ def read_faq(path: str | Path) -> Faq:
 
 
 def _checked(frame: pl.DataFrame, path: Path) -> Faq:
+    for name in COLUMNS:
+        if (kind := frame.schema[name]).is_nested() or kind == pl.Binary:
+            raise QueryError(f"column {name!r} of the FAQ {path} holds {kind}; a question and an answer are texts, one a row")
     words = [pl.col(name).cast(pl.String, strict=False).str.strip_chars() for name in COLUMNS]
     told = frame.select(words).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
     full = told.filter(*((pl.col(name).str.len_chars() > 0).fill_null(value=False) for name in COLUMNS))

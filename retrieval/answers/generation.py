@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from httpx2 import Response
 
 UNKNOWN = "I do not know."
+LONGEST = 24 * 60 * 60  # seconds; a socket takes no infinite time, nor one of many digits
 
 Verdict = Literal["cited", "cites sources that are not there", "not supported by the sources", "does not know"]
 
@@ -39,7 +40,7 @@ _THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)  # as models that rea
 _CITATION = re.compile(r"[\[【]\^?\s*(\d{1,6}(?:\s*[,;–-]\s*\^?\d{1,6})*)\s*[\]】]")
 _RANGE = re.compile(r"(\d+)\s*[–-]\s*\^?(\d+)")
 _SENTENCE = re.compile(r"(?:[^.!?。！？\n]|[.!?](?!\s|$|[\[【]))+[.!?。！？]*(?:\s*[\[【]\^?\s*\d[^\]】\n]*[\]】])*[.!?。！？]*")
-_KNOWS_NOT = re.compile(r"\W*(i\s+(do\s+not|don['’]t)\s+know|我不知道)", re.IGNORECASE)
+_KNOWS_NOT = re.compile(r"[\W_]*(i\s+(do\s+not|don['’]t)\s+know|我不知道)[\W_]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Written:
     text : as the model wrote it, without its thoughts.
     verdict : "cited" means that each number stands for a source that the model was shown, and that there is at least one; not that the
         source says what the answer says.
+        "does not know" means that it says so and nothing else: what follows "I do not know, but" is a claim without a source.
     cited : numbers of sources that it cites.
     missing : numbers that it cites and that are no sources, or sources without words.
     sentences, uncited : sentences in all, and those without a citation, about: they are told apart by their full stops.
@@ -103,8 +105,11 @@ class Writer:
     def __init__(self, server: ChatServer) -> None:
         if not server.model:
             raise EncoderError("no model was named; give the name that the server knows it by (--model)")
-        if server.timeout <= 0 or server.patience < 0:
-            raise EncoderError(f"timeout is more than 0 and patience at least 0 s, not {server.timeout} and {server.patience}")
+        if not (0 < server.timeout <= LONGEST and 0 <= server.patience <= LONGEST):
+            raise EncoderError(
+                f"timeout is more than 0 and patience at least 0 s, and neither is more than a day ({LONGEST:,} s); "
+                f"got timeout {server.timeout} and patience {server.patience}"
+            )
         self.server = server
         self.url = checked_url(server.url, server.insecure)
         self._key = keys.value(server.key or ("OPENAI_API_KEY" if urlsplit(self.url).hostname == OPENAI else ""))
@@ -212,7 +217,7 @@ def _verdict(text: str, cited: tuple[int, ...], missing: tuple[int, ...]) -> Ver
         return "cites sources that are not there"
     if cited:
         return "cited"
-    return "does not know" if _KNOWS_NOT.match(text) else "not supported by the sources"
+    return "does not know" if _KNOWS_NOT.fullmatch(text) else "not supported by the sources"
 
 
 def _cited(text: str) -> set[int]:

@@ -38,13 +38,13 @@ class TokenCounter:
 
     @classmethod
     def of(cls, encoder: Encoder) -> TokenCounter:
-        """By the encoder's own tokenizer, or by bytes where it has none that knows tokens.
+        """By the encoder's own tokenizer, or by bytes where it has none that knows tokens: none at all, or one that counts bytes or words.
 
         The estimate is a third of the bytes of UTF-8, which is more than most tokenizers make of English (a quarter) and about what they
         make of Chinese.
         """
         tokenizer: Tokenizer | None = getattr(encoder, "tokenizer", None)
-        if tokenizer is None or isinstance(tokenizer, ByteTokenizer):
+        if tokenizer is None or isinstance(tokenizer, ByteTokenizer) or not hasattr(tokenizer, "encode"):
             return cls("an estimate, a third of the bytes", lambda text: math.ceil(len(text.encode(errors="replace")) / BYTES_A_TOKEN))
         return cls(f"the tokenizer of {encoder.spec.encoder}", lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids))
 

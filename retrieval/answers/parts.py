@@ -69,7 +69,8 @@ def _cuts(encoder: Encoder, text: str, size: int) -> list[tuple[int, int]]:
     most = min(size, encoder.spec.preprocessing.get("chunk", DEFAULT)["size"])
     tokenizer = getattr(encoder, "tokenizer", None) or words()
     found = list(chunks([text], tokenizer, max(1, most - most // SCRAP), 0, prompt_of(encoder.spec, "document")))
-    scraps = [len(tokenizer.encode(chunk.text, add_special_tokens=False).ids) <= most // SCRAP for chunk in found]
+    counted = tokenizer.encode_batch_fast([chunk.text for chunk in found], add_special_tokens=False)
+    scraps = [len(encoding.ids) <= most // SCRAP for encoding in counted]
     starts = [chunk.start for chunk, scrap in zip(found, scraps, strict=True) if not scrap] or [0]
     return list(zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True))
 
