@@ -17,11 +17,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from encoders.align import card as cards
 from encoders.align import heads as head_files
 from encoders.align.frozen import FrozenVectors
 from encoders.align.heads import Head
 from encoders.align.objective import Objective
-from encoders.align.space_folder import read_card
 from encoders.align.training import History, Options
 from encoders.spec import Modality
 from flows.align_opening import open_alignment
@@ -121,7 +121,7 @@ def run(command: str, folder: Path, more: Sequence[str] = ()) -> str:
 
 def load(pairs: Path, folder: Path) -> Aligned:
     """What stands in the folder of an aligned space, and in the pairs that it was made from."""
-    asked = {name: value for name, value in read_card(folder)["asked"].items() if name not in {"pairs", "encoders"}}
+    asked = {name: value for name, value in cards.read(folder)["asked"].items() if name not in {"pairs", "encoders"}}
     settings = AlignSettings(**asked, pairs=str(pairs), name=folder.name, out=str(folder.parent), replace=True)
     found = open_alignment(settings)
     parts = found.divide()

@@ -42,7 +42,7 @@ def chosen(device: str) -> tuple[str, ...]:
 
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+    except (RuntimeError, AssertionError) as problem:
         why, here = str(problem).splitlines()[0], ", ".join(dict.fromkeys((*devices(), "cpu")))
         raise EncoderError(f"device = {device!r} cannot be used here ({why}); give auto, or one of {here}") from None
     return (device,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from encoders import registry
+from encoders.align import card as cards
 from encoders.align import heads, space_folder
 from encoders.align.towers import FAMILIES
 from encoders.spaces import anchored, load_encoders, without_heads
@@ -101,7 +102,7 @@ def _refuse_metric(metric: str, pairs: Pairs) -> None:
 
 
 def _refuse_another(alignment: Alignment) -> None:
-    before, now = space_folder.read_card(alignment.folder).get("asked"), alignment.asked()
+    before, now = cards.read(alignment.folder).get("asked"), alignment.asked()
     if before != now:
         other = [key for key in now if before is None or before.get(key) != now[key]]
         raise RefusedError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from encoders import hardware
 from encoders.align import calibration, space_folder
+from encoders.align import card as cards
 from encoders.align.objective import trained_pairs
 from encoders.align.training import History, Options, Step
 from encoders.spaces import Sections, load_space
@@ -157,7 +158,7 @@ class Alignment:
     def train(self, note: Callable[[Step], None] = lambda _: None) -> History:
         """Train on the train side, or go on where a killed run stopped; the validation side says when to stop."""
         with self.timed("training"), self._threads():
-            learner = self.learner = _LEARNERS.get(self.settings.train, Towers)(self.settings, self.stored, self.parts, self.dimension)
+            learner = self.learner = self._kind(self.settings, self.stored, self.parts, self.dimension)
             self._closing.callback(learner.close)
             side, validation = learner.examples("train"), learner.examples("validation", VALIDATED)
             if len(side) < 2:
@@ -216,7 +217,7 @@ class Alignment:
         RefusedError : a space of this name was made of other media, and is not to be replaced.
         """
         place = self.folder / space_folder.SPACE
-        card = space_folder.read_card(self.folder) if place.exists() else {}
+        card = cards.read(self.folder) if place.exists() else {}
         if card.get("asked") != self.asked() or card.get("inputs") != self._inputs():
             if place.exists() and not self.settings.replace:
                 raise RefusedError(
@@ -230,7 +231,12 @@ class Alignment:
 
     def _threads(self) -> AbstractContextManager[None]:
         """The same number, whether vectors were embedded in this process before, which sets it, or stood there already."""
-        return hardware.threads(_LEARNERS.get(self.settings.train, Towers).threads)
+        return hardware.threads(self._kind.threads)
+
+    @property
+    def _kind(self) -> type[Heads]:
+        """What learns."""
+        return _LEARNERS.get(self.settings.train, Towers)
 
     def _scores(self) -> dict[str, Any]:
         """Figures of the test side, which is read now and never before: every direction, and the shape of the space, before and after."""

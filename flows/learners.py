@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from encoders import hardware
+from encoders.align import card as cards
 from encoders.align import heads as head_files
-from encoders.align import space_folder
 from encoders.align.frozen import FrozenVectors, OnVectors
 from encoders.align.heads import Head
 from encoders.align.objective import Objective
@@ -155,7 +155,7 @@ class Towers(Heads):
 
     def saved(self, folder: Path, sections: Sections) -> Sections:
         """As of heads; trained encoders are checkpoints below the folder's "towers"."""
-        specs = save_all({m: one.cpu() for m, one in self._towers.items()}, folder / space_folder.TOWERS)
+        specs = save_all({m: one.cpu() for m, one in self._towers.items()}, folder / cards.TOWERS)
         changed = {m: {k: v for k, v in sections[m].items() if k != "revision"} | {"weights": spec.weights} for m, spec in specs.items()}
         return cast("Sections", {m: changed.get(m, section) for m, section in sections.items()})
 

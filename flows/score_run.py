@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from encoders.align import space_folder
+from encoders.align import card as cards
 from encoders.errors import EncoderError
 from encoders.spec import Modality
 from flows import secret_blocks
@@ -81,8 +81,9 @@ class ScoreRun:
         ------
         SettingsError : a side is asked for, and two tables' spaces were trained on different ones.
         """
-        asked, trained = self.settings, self._trained()
-        if asked.split == "all" or not trained:
+        asked = self.settings
+        trained = self._trained() if asked.split != "all" else []
+        if not trained:
             return split(pairs, contents, Shares(**asked.shares.model_dump()), asked.seed)
         how = trained[0]
         if any(other != how for other in trained):
@@ -97,8 +98,8 @@ class ScoreRun:
 
     def _trained(self) -> list[dict[str, Any]]:
         """Of each table whose space was aligned: seed, shares and columns of that."""
-        cards = [card.get("asked") for searcher in self.searchers if (card := space_folder.card_of(searcher.space))]
-        return [{"seed": each["seed"], "shares": each["shares"], "columns": sorted(each["encoders"])} for each in cards if each]
+        trained = [cards.of(searcher.space).get("asked") for searcher in self.searchers]
+        return [{"seed": each["seed"], "shares": each["shares"], "columns": sorted(each["encoders"])} for each in trained if each]
 
     def encode(self, side: pl.DataFrame, held: list[Candidates]) -> list[Scored]:
         """The pairs' texts as queries of each table's space."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,15 +60,22 @@ def writer(path: Path, what: str) -> Callable[[pl.DataFrame], None]:
             f"{what} cannot be written to {str(path)!r}; name a file in a folder that exists, ending in {', '.join(_WRITERS)}"
         )
 
-    def whole(frame: pl.DataFrame) -> None:
-        beside = path.with_name(f".{path.name}.new")
-        try:
+    def write_whole(frame: pl.DataFrame) -> None:
+        with whole(path) as beside:
             write(frame, beside)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
 
-    return whole
+    return write_whole
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its name in the end, so that no half-written one bears it; removed after a failure."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _read(path: Path, what: str, opened: Callable[[str], Rows]) -> Rows:

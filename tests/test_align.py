@@ -18,7 +18,8 @@ from pair_world import STRANGERS, world, write_pairs
 from safetensors.torch import load_file
 
 from encoders import registry
-from encoders.align import heads, space_folder
+from encoders.align import card as cards
+from encoders.align import heads
 from encoders.errors import EncoderError
 from encoders.spaces import load_encoders, load_space
 from encoders.stacking import alone
@@ -187,7 +188,7 @@ def test_early_stop_keeps_the_best_weights(bucket, again):
     account = align(bucket, again, steps=400, evaluate_every=5, patience=2, metric="text>image recall@1")
     assert account["stopped"] == "patience"
     assert account["steps"] < 400
-    card = space_folder.read_card(again / "new")
+    card = cards.read(again / "new")
     values = [each["text>image recall@1"] for each in card["history"]["evaluations"]]
     assert account["metric"]["value"] == max(values)
     assert account["metric"]["step"] == 5 * values.index(max(values))
@@ -248,7 +249,7 @@ def test_encoders_learn_from_nothing(bucket, tmp_path):
     (bucket / "halves.toml").write_text("\n".join(HALVES))
     more = {"space": str(bucket / "halves.toml"), "train": "scratch", "calibrate": False, "batch": 32, "chunk": 16, "evaluate_every": 40}
     account = align(bucket, tmp_path / "a", **more, steps=40)
-    losses = space_folder.read_card(tmp_path / "a" / "new")["history"]["losses"]
+    losses = cards.read(tmp_path / "a" / "new")["history"]["losses"]
     assert losses[0] == pytest.approx(np.log(32), abs=0.5)
     assert np.mean(losses[-5:]) < losses[0] - 0.4
     old, new = load_space("miniature").encoders, load_space(account["space"]).encoders

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from encoders import registry
+from encoders.align import card as cards
 from encoders.align import space_folder
 from encoders.align.heads import Head
 from encoders.errors import EncoderError
@@ -88,7 +89,7 @@ def test_a_folder_holds_a_space_its_heads_and_its_card(home: Path):
     space = load_space(str(home / "aligned/space.toml"))
     assert (space.name, space.dimension, space.encoders["image"].licence) == ("aligned", TOGETHER, "MIT")
     assert [spec.base for spec in space] == list(load_encoders(str(home / "space.toml")).values())
-    assert space_folder.read_card(home / "aligned") == {"seed": 0, "loss": None}
+    assert cards.read(home / "aligned") == {"seed": 0, "loss": None}
 
 
 def test_the_same_heads_are_the_same_generation_anywhere_and_others_are_another(home: Path, tmp_path: Path):

@@ -62,3 +62,10 @@ def test_a_search_by_words_imports_no_model_library_no_orchestrator_and_no_decod
     assert "dog.txt" in first
     assert sorted(modules & set(HEAVY) - lancedb_alone()) == []
     assert len(modules) < 1500
+
+
+def test_a_score_by_the_shipped_space_starts_without_a_model_library():
+    program = "import sys, flows.score_run; print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120, check=True)
+    assert not {"torch", "transformers", "prefect"} & set(done.stdout.split())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.align import heads as head_files
+from encoders.align.card import CARD
 from encoders.align.head_file import base_of
 from encoders.align.heads import Head
 from encoders.errors import EncoderError
@@ -16,7 +17,7 @@ from encoders.registry import describe
 from encoders.spaces import Sections, load_space
 from encoders.spec import MODALITIES, Modality, Space, Spec
 
-SPACE, CARD, TOWERS = "space.toml", "card.json", "towers"
+SPACE = "space.toml"
 
 
 def write(folder: Path, name: str, sections: Sections, heads: Mapping[Modality, Head], card: Mapping[str, Any]) -> Space:
@@ -63,28 +64,6 @@ def write(folder: Path, name: str, sections: Sections, heads: Mapping[Modality, 
         raise
     draft.replace(folder / SPACE)
     return load_space(str(folder / SPACE))
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """What `write` was given as the card; {} where a folder has none."""
-    path = folder / CARD
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as problem:
-        raise EncoderError(f"{path} is no JSON ({problem}); align anew") from problem
-    return card
-
-
-def card_of(space: Space) -> dict[str, Any]:
-    """The card of the folder that a space's heads, or its trained encoders, lie in; {} for a space that was not aligned."""
-    for spec in space.encoders.values():
-        places = [Path(spec.head["weights"]).parent] if spec.head else []
-        if Path(spec.weights).parent.name == TOWERS:
-            places.append(Path(spec.weights).parent.parent)
-        for folder in places:
-            if card := read_card(folder):
-                return card
-    return {}
 
 
 def text_of(folder: Path, name: str, sections: Sections, headed: tuple[Modality, ...]) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 from retrieval.cluster.clusters import NOISE, Clusters
 from retrieval.cluster.neighbours import neighbours
 from retrieval.units import Units
+from storage import row_files
 
 COLUMNS = ("uri", "medium", "modality", "segment", "start", "end", "text")
 
@@ -48,9 +49,8 @@ def labels(rows: pl.DataFrame) -> pl.DataFrame:
 
 def write(rows: pl.DataFrame, file: Path) -> None:
     """Parquet, of which nothing is seen before it is whole."""
-    beside = file.with_name(f".{file.name}.new")
-    rows.write_parquet(beside)
-    beside.replace(file)
+    with row_files.whole(file) as beside:
+        rows.write_parquet(beside)
 
 
 def _lists(values: np.ndarray) -> pl.Series:

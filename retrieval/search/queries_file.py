@@ -88,12 +88,8 @@ def write(path: Path, answered: Iterable[Answered]) -> tuple[int, int]:
     if not path.parent.is_dir() or path.is_dir():
         raise QueryError(f"answers cannot be written to {path}; name a file in a folder that exists")
     every = list(answered)
-    beside = path.with_name(f".{path.name}.new")
-    try:
+    with row_files.whole(path) as beside:
         write_to(beside, every)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     return len(every), sum(bool(one.problem) for one in every)
 
 
